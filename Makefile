@@ -1,0 +1,28 @@
+# The front door. `make` lists what there is; everything it needs is cached outside the tree.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/odoo-tenancy
+LOCK := $(firstword $(shell sha256sum requirements-dev.lock | cut -c1-12))
+VENV := $(CACHE)/venv-$(LOCK)
+PY := $(VENV)/bin/python
+export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/dev
+export PATH := $(VENV)/bin:$(PATH)
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 20
+
+$(VENV)/.ready: requirements-dev.lock
+	@echo "Python packages: installing the locked set into $(VENV)"
+	@python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet --require-hashes --requirement $< \
+	  || { echo "Python packages could not be installed. Check 'pip config list' and that python3 is 3.11 or later, then run the same command again." >&2; rm -rf $(VENV); exit 1; }
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/.ready
+
+.PHONY: lock
+lock: ## Lock the Python packages anew, within the bounds of pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --group dev --generate-hashes --no-annotate --no-header --universal --python-version 3.11 --no-emit-index-url --upgrade --output-file requirements-dev.lock
+	uv pip compile pyproject.toml --constraint requirements-dev.lock --generate-hashes --no-annotate --no-header --universal --python-version 3.11 --no-emit-index-url --output-file requirements.lock
