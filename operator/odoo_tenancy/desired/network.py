@@ -1,0 +1,152 @@
+"""NetworkPolicies: nothing in, nothing out, but for what a tenant needs. They add up, so none of them may
+open more.
+
+Probes come from the kubelet, whose traffic from the pod's own node is let through without a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from odoo_tenancy.api.errors import Refused
+from odoo_tenancy.api.meta import Manifest
+from odoo_tenancy.desired import labels, names, odoo_conf
+from odoo_tenancy.desired.context import Peer, TenantContext
+from odoo_tenancy.desired.namespace import of
+
+_METADATA = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
+"""Link-local, where clouds answer with the node's own credentials. Never opened, whatever a spec says."""
+_INSIDE = (
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "fc00::/7",
+    "::1/128",
+)
+"""Where pods, Services and nodes usually are. A wider network in a spec means the internet, so these are left
+out of it; one that lies within is opened as it was asked for."""
+
+_Network = IPv4Network | IPv6Network
+
+
+def build(ctx: TenantContext) -> list[Manifest]:
+    """The tenant's policies. Each selects the tenant's own pods by its UID, so that tenants that share a
+    namespace are kept from each other even without the namespace's own policy."""
+    namespace = of(ctx)
+    marks = labels.for_tenant(ctx.tenant, "network")
+    policies = [
+        _policy(
+            names.child(ctx.tenant, ctx.claim, "isolation"),
+            namespace,
+            marks,
+            {
+                "podSelector": {"matchLabels": labels.of_tenant(ctx.uid)},
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": [],
+                "egress": _egress(ctx),
+            },
+        ),
+        _policy(
+            names.child(ctx.tenant, ctx.claim, "from-traefik"),
+            namespace,
+            marks,
+            {
+                "podSelector": {"matchLabels": labels.of_component(ctx.uid, "web")},
+                "policyTypes": ["Ingress"],
+                "ingress": [_from_traefik(ctx)],
+            },
+        ),
+    ]
+    if ctx.tenant.spec.tenancy == "Dedicated":
+        policies.append(default_deny(namespace, marks))
+    return policies
+
+
+def default_deny(namespace: str, marks: dict[str, str]) -> Manifest:
+    """For every pod of the namespace, also those that nobody knows of."""
+    spec: Manifest = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    return _policy("default-deny", namespace, marks, spec)
+
+
+def _policy(name: str, namespace: str, marks: dict[str, str], spec: Manifest) -> Manifest:
+    return labels.manifest("networking.k8s.io/v1", "NetworkPolicy", name, namespace, marks, spec=spec)
+
+
+def _from_traefik(ctx: TenantContext) -> Manifest:
+    ports = (
+        [odoo_conf.HTTP_PORT, odoo_conf.GEVENT_PORT] if ctx.tenant.spec.web.workers else [odoo_conf.HTTP_PORT]
+    )
+    traefik = {"kubernetes.io/metadata.name": ctx.pool.pool.spec.traefik.namespace}
+    return {"from": [{"namespaceSelector": {"matchLabels": traefik}}], "ports": _tcp(ports)}
+
+
+def _egress(ctx: TenantContext) -> list[Manifest]:
+    asked = [
+        Peer(cidr=rule.cidr, ports=tuple(rule.ports))
+        for rules in (ctx.pool.pool.spec.network.egress, ctx.tenant.spec.network.egress)
+        for rule in rules
+    ]
+    return [_dns(), *_peers(ctx.pool.postgres_peers), *_peers(asked)]
+
+
+def _dns() -> Manifest:
+    resolver = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    return {"to": [resolver], "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+
+
+def _peers(peers: Iterable[Peer]) -> list[Manifest]:
+    return [
+        {"to": [_destination(peer)], **({"ports": _tcp(peer.ports)} if peer.ports else {})} for peer in peers
+    ]
+
+
+def _destination(peer: Peer) -> Manifest:
+    if peer.cidr:
+        return {"ipBlock": _block(peer.cidr)}
+    destination: Manifest = {
+        "namespaceSelector": {"matchLabels": dict(sorted(peer.namespace_labels.items()))}
+    }
+    if peer.pod_labels:
+        destination["podSelector"] = {"matchLabels": dict(sorted(peer.pod_labels.items()))}
+    return destination
+
+
+def _block(cidr: str) -> Manifest:
+    """An ``ipBlock`` without the metadata services, and, where it is wider than they are, without private
+    networks.
+
+    Raises:
+        Refused: ``EgressNotAllowed``: it lies within a network that is never opened.
+    """
+    network = ip_network(cidr)
+    for forbidden in map(ip_network, _METADATA):
+        if _within(network, forbidden):
+            raise Refused(
+                "EgressNotAllowed",
+                f"network.egress names {cidr}, which is within {forbidden}: node-local addresses, where "
+                "cloud metadata services hand out the node's credentials, are never opened. Take it out.",
+            )
+    left_out = [
+        str(special)
+        for special in map(ip_network, (*_METADATA, *_INSIDE))
+        if special != network and _within(special, network)
+    ]
+    return {"cidr": cidr, **({"except": left_out} if left_out else {})}
+
+
+def _within(inner: _Network, outer: _Network) -> bool:
+    if isinstance(inner, IPv4Network) and isinstance(outer, IPv4Network):
+        return inner.subnet_of(outer)
+    if isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network):
+        return inner.subnet_of(outer)
+    return False
+
+
+def _tcp(ports: Iterable[int]) -> list[Manifest]:
+    return [{"port": port, "protocol": "TCP"} for port in sorted(set(ports))]

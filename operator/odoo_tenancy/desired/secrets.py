@@ -1,0 +1,73 @@
+"""The Secrets of a tenant: the only manifests that carry credentials. Values are base64, as the API server
+stores them."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+
+from odoo_tenancy.api.meta import Manifest
+from odoo_tenancy.desired import labels, names, odoo_conf
+from odoo_tenancy.desired.context import TenantContext
+from odoo_tenancy.desired.namespace import of
+
+
+def configuration(ctx: TenantContext) -> Manifest:
+    """``odoo.conf``, and the authority of PostgreSQL's certificate where there is one."""
+    files = {"odoo.conf": odoo_conf.render(ctx).encode()}
+    if ctx.postgres_ca is not None:
+        files["postgres-ca.crt"] = ctx.postgres_ca.encode()
+    return _secret(ctx, names.child(ctx.tenant, ctx.claim, "config"), "config", files)
+
+
+def configuration_digest(ctx: TenantContext) -> str:
+    """Changes when odoo.conf does: on the pod template it makes a changed configuration roll out."""
+    return names.digest(odoo_conf.render(ctx), ctx.postgres_ca or "", length=32)
+
+
+def pull_secret_name(ctx: TenantContext, name: str) -> str:
+    """The copy's name: in a shared namespace two tenants may each have a Secret of one name."""
+    return names.child(ctx.tenant, ctx.claim, f"pull-{names.digest(name, length=8)}")
+
+
+def copies(ctx: TenantContext) -> list[Manifest]:
+    """Copies of what stands beside the CR and is needed where the pods and routes are."""
+    manifests = [
+        _secret(
+            ctx,
+            pull_secret_name(ctx, secret.name),
+            "registry",
+            {".dockerconfigjson": secret.dockerconfigjson},
+            "kubernetes.io/dockerconfigjson",
+        )
+        for secret in sorted(ctx.pull_secrets, key=lambda secret: secret.name)
+    ]
+    if ctx.tls is not None:
+        pair = {"tls.crt": ctx.tls.certificate, "tls.key": ctx.tls.key}
+        manifests.append(_secret(ctx, tls_secret_name(ctx), "tls", pair, "kubernetes.io/tls"))
+    return manifests
+
+
+def tls_secret_name(ctx: TenantContext) -> str:
+    """The certificate that the route serves: a copy of the customer's, or what cert-manager writes."""
+    return names.child(ctx.tenant, ctx.claim, "tls")
+
+
+def administrator(ctx: TenantContext, url: str) -> Manifest:
+    """``<tenant>-admin`` beside the CR: how to log in. Made before a route exists."""
+    files = {
+        "username": b"admin",
+        "password": ctx.credentials.admin_password.encode(),
+        "url": url.encode(),
+    }
+    manifest = _secret(ctx, names.admin_secret(ctx.tenant), "administrator", files)
+    manifest["metadata"]["namespace"] = ctx.tenant.metadata.namespace
+    return manifest
+
+
+def _secret(
+    ctx: TenantContext, name: str, component: str, files: Mapping[str, bytes], kind: str = "Opaque"
+) -> Manifest:
+    data = {key: b64encode(value).decode() for key, value in sorted(files.items())}
+    marks = labels.for_tenant(ctx.tenant, component)
+    return labels.manifest("v1", "Secret", name, of(ctx), marks, type=kind, data=data)
