@@ -1,0 +1,41 @@
+"""``python -m odoo_tenancy.runtime``: the operator's process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import structlog
+from pydantic import ValidationError
+
+from odoo_tenancy.runtime import logs
+from odoo_tenancy.runtime.operator import Operator
+from odoo_tenancy.runtime.settings import PREFIX, Settings
+from odoo_tenancy.runtime.wiring import Build, build_reconcilers
+
+
+async def _run(settings: Settings, build: Build) -> None:
+    await Operator(settings, build).run()
+
+
+def main(build: Build = build_reconcilers) -> int:
+    """Run until SIGTERM. The exit status: 0 after a clean stop, 1 after a fault, 2 for settings that cannot
+    be."""
+    try:
+        settings = Settings()
+    except ValidationError as refused:
+        for error in refused.errors():
+            name = "".join(f" {PREFIX}{str(part).upper()}:" for part in error["loc"][:1])
+            print(f"Settings refused:{name} {error['msg']}. See docs/settings.md.", file=sys.stderr)
+        return 2
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        asyncio.run(_run(settings, build))
+    except Exception as error:
+        structlog.get_logger("odoo_tenancy.operator").critical("stopped by a fault", exc_info=error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

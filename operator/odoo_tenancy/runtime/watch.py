@@ -1,0 +1,209 @@
+"""What is watched, and which events ask for work.
+
+Our own kinds go through Kopf, embedded and with nothing but ``on.event``: no annotation, no finalizer of its
+own, no event posted. The children go through ``stream.py``: Kopf has one selector per resource, starts a task
+and a queue for each object of a list and keeps a record of each for ever, stops the operator where a CRD is
+missing or goes, and doesn't say when it last heard of a bookmark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import kopf
+
+from odoo_tenancy.api.meta import API_VERSION, GROUP, VERSION, Key, Manifest
+from odoo_tenancy.cluster.kinds import path
+from odoo_tenancy.runtime.connection import Connection
+from odoo_tenancy.runtime.settings import Settings
+from odoo_tenancy.runtime.silence import Silences, stream_name
+from odoo_tenancy.runtime.stream import Watched
+
+_MANAGED = "app.kubernetes.io/managed-by=odoo-tenancy"
+_FINALIZER = f"{GROUP}/finalizer"
+_OURS = f"{GROUP}/"
+_KOPF_DOMAIN = "kopf.odoo-tenancy.internal"
+"""For what Kopf would write if it had to; it never has to, and its words are never mistaken for ours."""
+
+_CHILDREN = (
+    ("v1", "Namespace"),
+    ("v1", "ResourceQuota"),
+    ("v1", "LimitRange"),
+    ("v1", "ServiceAccount"),
+    ("v1", "Secret"),
+    ("v1", "ConfigMap"),
+    ("v1", "PersistentVolumeClaim"),
+    ("batch/v1", "Job"),
+    ("apps/v1", "Deployment"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("traefik.io/v1alpha1", "Middleware"),
+    ("traefik.io/v1alpha1", "IngressRoute"),
+    ("cert-manager.io/v1", "Certificate"),
+)
+_ALSO_STRANGERS = (
+    ("v1", "Service"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("networking.k8s.io/v1", "Ingress"),
+)
+"""One of these in a tenant's namespace that isn't ours opens it: both halves are wanted, so there is no
+selector."""
+
+
+def children(settings: Settings) -> tuple[Watched, ...]:
+    """What the operator makes, by our label (and the pools that it serves), and what strangers may have put
+    beside."""
+    pools = f",{GROUP}/pool in ({','.join(settings.pools)})" if settings.pools else ""
+    ours = tuple(Watched(api_version, kind, _MANAGED + pools) for api_version, kind in _CHILDREN)
+    return ours + tuple(Watched(api_version, kind) for api_version, kind in _ALSO_STRANGERS)
+
+
+class Interest:
+    """Tells which events of an object of ours ask for work.
+
+    The spec (by its generation), the deletion, our own annotations, and the loss of our finalizer do. Our own
+    status does not, nor do other people's labels and annotations, which Argo CD changes at every sync.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[object, ...]] = {}
+
+    def wants(self, event_type: str | None, body: Manifest) -> bool:
+        """Whether there is something new. ``event_type`` is ``None`` for a listed object."""
+        metadata = body["metadata"]
+        uid = metadata["uid"]
+        if event_type == "DELETED":
+            self._last.pop(uid, None)
+            return True
+        before, now = self._last.get(uid), _signature(metadata)
+        self._last[uid] = now
+        if before is None:
+            return True
+        finalizer_lost = bool(before[-1]) and not now[-1]
+        return before[:-1] != now[:-1] or finalizer_lost
+
+
+def _signature(metadata: Manifest) -> tuple[object, ...]:
+    annotations = metadata.get("annotations") or {}
+    ours = tuple(sorted((k, v) for k, v in annotations.items() if k.startswith(_OURS)))
+    held = _FINALIZER in (metadata.get("finalizers") or ())
+    return (metadata.get("generation"), metadata.get("deletionTimestamp"), ours, held)
+
+
+Seen = Callable[[str | None, Manifest], None]
+
+
+class OwnKinds:
+    """Kopf, for the kinds that have a reconciler.
+
+    Args:
+        seen: for a kind, who else wants each of its events (a pool's memory); called before its key is
+            queued.
+        add: puts a key into the queue.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        silences: Silences,
+        kinds: Sequence[str],
+        seen: Mapping[str, Seen],
+        add: Callable[[Key], None],
+    ) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._silences = silences
+        self._kinds = tuple(kinds)
+        self._seen = seen
+        self._add = add
+        self._interest = Interest()
+        self.ready = asyncio.Event()
+        """Kopf has started and has set its signal handlers."""
+        self.stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch until ``stop`` is set; returns also on a signal that Kopf saw first. Raises where Kopf gives
+        up."""
+        for name in self._stream_names():
+            self._silences.expect(name)
+        namespaces = self._settings.watch_namespaces
+        await kopf.operator(
+            registry=self._registry(),
+            settings=self._kopf_settings(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            ready_flag=self.ready,
+            stop_flag=self.stop,
+        )
+
+    def saw(self, event_type: str | None, body: Manifest) -> None:
+        """One event of one object of ours."""
+        kind, metadata = body["kind"], body["metadata"]
+        if seen := self._seen.get(kind):
+            seen(event_type, body)
+        pool = _pool(body)
+        ours = pool is None or self._settings.serves(pool)
+        if self._interest.wants(event_type, body) and ours:
+            self._add(Key(kind, metadata.get("namespace", ""), metadata["name"]))
+
+    async def missing(self, session: aiohttp.ClientSession) -> tuple[str, ...]:
+        """Which of the kinds the API server doesn't serve: their CRDs are not installed.
+
+        Raises:
+            aiohttp.ClientError, TimeoutError: it gave no answer.
+        """
+        async with session.get(f"/apis/{API_VERSION}", timeout=aiohttp.ClientTimeout(total=10)) as response:
+            if response.status == 404:
+                return self._kinds
+            response.raise_for_status()
+            served = {resource["kind"] for resource in (await response.json())["resources"]}
+        return tuple(kind for kind in self._kinds if kind not in served)
+
+    def _stream_names(self) -> Iterable[str]:
+        for kind in self._kinds:
+            for namespace in self._settings.watch_namespaces or ("",):
+                yield stream_name(path(API_VERSION, kind, namespace))
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            session = self._connection.session(self._silences.trace())
+            return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
+
+        async def event(event: Mapping[str, Any], **_: Any) -> None:
+            self.saw(event["type"], dict(event["object"]))
+
+        kopf.on.login(registry=registry, id="login")(login)
+        for kind in self._kinds:
+            plural = stream_name(path(API_VERSION, kind))
+            kopf.on.event(GROUP, VERSION, plural, registry=registry, id=f"event-{plural}")(event)
+        return registry
+
+    def _kopf_settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.posting.enabled = False
+        settings.scanning.disabled = (
+            True  # no watch of CRDs and namespaces: we ask ourselves, with fewer rights
+        )
+        settings.process.ultimate_exiting_timeout = None  # we end the process
+        settings.persistence.finalizer = f"{_KOPF_DOMAIN}/finalizer"
+        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=_KOPF_DOMAIN)
+        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=_KOPF_DOMAIN)
+        settings.watching.inactivity_timeout = self._settings.watch_idle
+        settings.watching.connect_timeout = 10
+        settings.watching.chunk_size = 250
+        return settings
+
+
+def _pool(body: Manifest) -> str | None:
+    """The pool that decides which operator serves the object; ``None`` where its kind names none."""
+    if body["kind"] == "HostingPool":
+        return str(body["metadata"]["name"])
+    reference = (body.get("spec") or {}).get("poolRef")
+    return str(reference["name"]) if reference else None
