@@ -112,10 +112,10 @@ class OdooSpec(ApiModel):
         dict[str, Annotated[str, Schema(maxLength=1024)]],
         Schema(
             Rule(
-                f"self.all(option, !(option in {_OWNED}))",
+                f"!{_OWNED}.exists(option, option in self)",
                 "remove the options that the operator owns: it derives them from the rest of the spec",
-                message_cel=f"'remove ' + self.map(option, option).filter(option, option in {_OWNED}).join(', ') + "
-                "': the operator owns these options and derives them from the rest of the spec'",
+                message_cel=f"'remove ' + {_OWNED}.filter(option, option in self)[0] + "
+                "': the operator owns this option and derives it from the rest of the spec'",
             ),
             Rule(
                 "self.all(option, option.matches('^[a-z][a-z0-9_]{0,63}$'))",
@@ -434,6 +434,12 @@ class OdooTenantSpec(ApiModel):
             field=".namespace",
         ),
         Rule(
+            "has(self.namespace) == has(oldSelf.namespace) && "
+            "(!has(self.namespace) || self.namespace == oldSelf.namespace)",
+            "can't change after creation: make a new OdooTenant with bootstrap.fromTenant",
+            field=".namespace",
+        ),
+        Rule(
             "has(self.bootstrap) == has(oldSelf.bootstrap) && "
             "(!has(self.bootstrap) || self.bootstrap == oldSelf.bootstrap)",
             "can't change after creation: leave it as it was; to overwrite the tenant use a TenantRestore",
@@ -653,12 +659,6 @@ class OdooTenant(ApiObject):
     )
     rules: ClassVar[tuple[Rule, ...]] = (
         NAME_RULE,
-        Rule(
-            "(has(self.spec.namespace) ? self.spec.namespace : 'odoo-' + self.metadata.name) == "
-            "(has(oldSelf.spec.namespace) ? oldSelf.spec.namespace : 'odoo-' + oldSelf.metadata.name)",
-            "can't change after creation: make a new OdooTenant with bootstrap.fromTenant",
-            field=".spec.namespace",
-        ),
         Rule(
             "!has(self.spec.bootstrap) || !has(self.spec.bootstrap.fromTenant) || "
             "self.spec.bootstrap.fromTenant.name != self.metadata.name",
