@@ -1,0 +1,121 @@
+"""Connections: a few to the admin's database, kept open; others for as long as they are used."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+
+from odoo_tenancy.api.errors import OperatorError
+from odoo_tenancy.services.postgres import errors
+from odoo_tenancy.services.postgres.address import PostgresAddress
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+STATEMENT_TIMEOUT = 30.0
+"""Seconds for each statement; what copies or removes a whole database asks for more."""
+
+
+class Connections:
+    """At most ``limit`` at a time on the server, opened when first needed, all in autocommit.
+
+    Raises:
+        PostgresUnreachable, PostgresPasswordRejected, PostgresCertificateRefused, PostgresLoginRefused: on opening one.
+    """
+
+    def __init__(self, address: PostgresAddress, limit: int) -> None:
+        self.address = address
+        self._idle: list[Connection] = []
+        self._free = asyncio.Semaphore(limit)
+        self._ca_file = _as_file(address.ca_pem)
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[Connection]:
+        """A connection to the admin's own database: an idle one, or a new one."""
+        async with self._free:
+            connection = self._take_idle() or await self._open(self.address)
+            try:
+                yield connection
+            except (OperatorError, psycopg.Error):
+                await self._keep(connection)
+                raise
+            except BaseException:
+                await connection.close()  # cancelled half-way: what it is doing is not known
+                raise
+            else:
+                await self._keep(connection)
+
+    @asynccontextmanager
+    async def elsewhere(
+        self, database: str, username: str | None = None, password: str | None = None
+    ) -> AsyncIterator[Connection]:
+        """A connection to another database, or of another role, closed after use."""
+        address = replace(
+            self.address,
+            database=database,
+            username=self.address.username if username is None else username,
+            password=self.address.password if password is None else password,
+        )
+        async with self._free:
+            connection = await self._open(address)
+            try:
+                yield connection
+            finally:
+                await connection.close()
+
+    async def close(self) -> None:
+        """Close what is idle, and forget the CA."""
+        while self._idle:
+            await self._idle.pop().close()
+        if self._ca_file is not None:
+            self._ca_file.close()
+
+    async def _open(self, address: PostgresAddress) -> Connection:
+        ca_file = self._ca_file.name if self._ca_file is not None else None
+        try:
+            return await psycopg.AsyncConnection.connect(
+                "", autocommit=True, **address.connection_parameters(ca_file, STATEMENT_TIMEOUT)
+            )
+        except psycopg.Error as error:
+            raise errors.of_connection(address, error) from error
+
+    def _take_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if _is_alive(connection):
+                return connection
+        return None
+
+    async def _keep(self, connection: Connection) -> None:
+        if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            await connection.close()
+        else:
+            self._idle.append(connection)
+
+
+def _is_alive(connection: Connection) -> bool:
+    """An idle connection has nothing to read: what there is then is the server's farewell. Costs no round trip."""
+    if connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        connection.pgconn.finish()
+        return False
+    return True
+
+
+def _as_file(pem: str | None) -> tempfile._TemporaryFileWrapper[str] | None:
+    """libpq reads certificates from files only."""
+    if pem is None:
+        return None
+    file = tempfile.NamedTemporaryFile("w", prefix="postgres-ca-", suffix=".pem")  # noqa: SIM115 - lives as long as we do
+    file.write(pem)
+    file.flush()
+    return file

@@ -1,0 +1,237 @@
+"""Everything of ours on a server, by one query: so that a thousand tenants are compared from memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from odoo_tenancy.services.postgres.connections import Connection
+from odoo_tenancy.services.postgres.marks import Mark, from_comment
+
+PUBLIC = ""
+"""The grantee that stands for everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """``member`` may act as ``role``; several grants of the same pair are one."""
+
+    role: str
+    member: str
+    admin: bool
+    """May give it to others."""
+    inherit: bool
+    """Before 16 this follows the member's INHERIT attribute; given here as True."""
+    set: bool
+    """Before 16 always."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role with all its attributes, but for the password, which nobody but a superuser can look at."""
+
+    name: str
+    can_login: bool
+    inherit: bool
+    superuser: bool
+    create_db: bool
+    create_role: bool
+    replication: bool
+    bypass_rls: bool
+    connection_limit: int
+    """-1: none."""
+    valid_until: str
+    """Empty or ``infinity``: for ever."""
+    settings: tuple[str, ...]
+    """``name=value``, or ``database: name=value`` where it holds in one database only."""
+    member_of: tuple[Membership, ...]
+    members: tuple[Membership, ...]
+    mark: Mark | None
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a role, or :data:`PUBLIC`, may do with a database."""
+
+    grantee: str
+    privileges: tuple[str, ...]
+    """Sorted, of CONNECT, CREATE, TEMPORARY; with an asterisk where it may be passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database as the server's catalogue has it."""
+
+    name: str
+    owner: str
+    allow_connections: bool
+    is_template: bool
+    encoding: str
+    collate: str
+    ctype: str
+    connection_limit: int
+    settings: tuple[str, ...]
+    grants: tuple[Grant, ...]
+    size_bytes: int | None
+    """``None`` where it was not asked for, or may not be known."""
+    mark: Mark | None
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The server, and on it every role and database whose name begins with ``t_`` or ``tpl_``."""
+
+    operator: str
+    """Whose marks count as ours."""
+    version: int
+    """``server_version_num``: 150018 is 15.18."""
+    max_connections: int
+    usable_connections: int
+    """Without those reserved for superusers and for pg_use_reserved_connections."""
+    connections: int
+    """Open now, of everybody."""
+    admin: str
+    admin_is_superuser: bool
+    roles: Mapping[str, Role]
+    databases: Mapping[str, Database]
+
+    @property
+    def major(self) -> int:
+        """15, 16, 17 …"""
+        return self.version // 10_000
+
+
+# Rows of pg_auth_members as JSON: inherit_option and set_option exist from 16 on.
+_QUERY = """
+WITH r AS (
+  SELECT * FROM pg_catalog.pg_roles
+  WHERE CASE WHEN %(names)s::text[] IS NULL THEN rolname ~ '^(t_|tpl_)' ELSE rolname = ANY (%(names)s::text[]) END
+), d AS (
+  SELECT * FROM pg_catalog.pg_database
+  WHERE CASE WHEN %(names)s::text[] IS NULL THEN datname ~ '^(t_|tpl_)' ELSE datname = ANY (%(names)s::text[]) END
+)
+SELECT json_build_object(
+  'version', current_setting('server_version_num')::int,
+  'max_connections', current_setting('max_connections')::int,
+  'reserved', current_setting('superuser_reserved_connections')::int
+              + coalesce(current_setting('reserved_connections', true)::int, 0),
+  'connections', (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL),
+  'admin', current_user,
+  'admin_is_superuser', (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),
+  'roles', (SELECT json_agg(json_build_array(
+      rolname, rolcanlogin, rolinherit, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
+      rolconnlimit, rolvaliduntil::text, pg_catalog.shobj_description(oid, 'pg_authid'))) FROM r),
+  'memberships', (SELECT json_agg(json_build_array(
+      g.rolname, u.rolname, m.admin_option, to_jsonb(m) -> 'inherit_option', to_jsonb(m) -> 'set_option'))
+      FROM pg_catalog.pg_auth_members m
+      JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles u ON u.oid = m.member
+      WHERE m.roleid IN (SELECT oid FROM r) OR m.member IN (SELECT oid FROM r)),
+  'settings', (SELECT json_agg(json_build_array(sr.rolname, sd.datname, s.setconfig))
+      FROM pg_catalog.pg_db_role_setting s
+      LEFT JOIN pg_catalog.pg_roles sr ON sr.oid = s.setrole
+      LEFT JOIN pg_catalog.pg_database sd ON sd.oid = s.setdatabase
+      WHERE s.setrole IN (SELECT oid FROM r) OR s.setrole = 0 AND s.setdatabase IN (SELECT oid FROM d)),
+  'databases', (SELECT json_agg(json_build_array(
+      datname, pg_catalog.pg_get_userbyid(datdba), datallowconn, datistemplate,
+      pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype, datconnlimit,
+      CASE WHEN %(sizes)s AND pg_catalog.has_database_privilege(oid, 'CONNECT')
+           THEN pg_catalog.pg_database_size(oid) END,
+      pg_catalog.shobj_description(oid, 'pg_database'))) FROM d),
+  'grants', (SELECT json_agg(json_build_array(
+      d.datname, coalesce(pg_catalog.pg_get_userbyid(nullif(a.grantee, 0)), ''), a.privilege_type, a.is_grantable))
+      FROM d, pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a),
+  'sessions', (SELECT json_agg(json_build_array(datname, usename, n)) FROM (
+      SELECT datname, usename, count(*) AS n FROM pg_catalog.pg_stat_activity
+      WHERE usesysid IN (SELECT oid FROM r) OR datid IN (SELECT oid FROM d) GROUP BY 1, 2) AS s)
+)"""
+
+
+async def read(
+    connection: Connection, operator: str, names: Collection[str] | None, sizes: bool
+) -> Inventory:
+    """One round trip. ``names``: only these roles and databases. ``sizes``: costs the server a look at every file."""
+    parameters = {"names": None if names is None else sorted(names), "sizes": sizes}
+    cursor = await connection.execute(_QUERY, parameters)
+    row = await cursor.fetchone()
+    assert row is not None
+    return _parse(operator, row[0])
+
+
+def _parse(operator: str, found: Mapping[str, Any]) -> Inventory:
+    roles_in, databases_in = defaultdict(int), defaultdict(int)
+    for database, role, count in found["sessions"] or ():
+        roles_in[role] += count
+        databases_in[database] += count
+    role_settings, database_settings = _settings(found["settings"] or ())
+    members, member_of = _memberships(found["memberships"] or ())
+    grants = _grants(found["grants"] or ())
+    return Inventory(
+        operator=operator,
+        version=found["version"],
+        max_connections=found["max_connections"],
+        usable_connections=found["max_connections"] - found["reserved"],
+        connections=found["connections"],
+        admin=found["admin"],
+        admin_is_superuser=found["admin_is_superuser"],
+        roles={
+            name: Role(
+                name, *attributes, valid_until or "", role_settings[name], member_of[name], members[name],
+                from_comment(comment), roles_in[name],
+            )
+            for name, *attributes, valid_until, comment in found["roles"] or ()
+        },
+        databases={
+            name: Database(
+                name, *attributes, database_settings[name], grants[name], size, from_comment(comment), databases_in[name]
+            )
+            for name, *attributes, size, comment in found["databases"] or ()
+        },
+    )  # fmt: skip
+
+
+Texts = defaultdict[str, tuple[str, ...]]
+Memberships = defaultdict[str, tuple[Membership, ...]]
+
+
+def _settings(rows: Collection[Any]) -> tuple[Texts, Texts]:
+    of_roles: Texts = defaultdict(tuple)
+    of_databases: Texts = defaultdict(tuple)
+    for role, database, settings in rows:
+        if role is None:
+            of_databases[database] += tuple(settings)
+        else:
+            of_roles[role] += tuple(f"{database}: {s}" if database else s for s in settings)
+    return of_roles, of_databases
+
+
+def _memberships(rows: Collection[Any]) -> tuple[Memberships, Memberships]:
+    pairs: dict[tuple[str, str], Membership] = {}
+    for role, member, admin, inherit, may_set in rows:
+        other = pairs.get((role, member), Membership(role, member, False, False, False))
+        pairs[role, member] = Membership(
+            role,
+            member,
+            other.admin or admin,
+            other.inherit or inherit is not False,
+            other.set or may_set is not False,
+        )
+    members: Memberships = defaultdict(tuple)
+    member_of: Memberships = defaultdict(tuple)
+    for key in sorted(pairs):
+        members[key[0]] += (pairs[key],)
+        member_of[key[1]] += (pairs[key],)
+    return members, member_of
+
+
+def _grants(rows: Collection[Any]) -> defaultdict[str, tuple[Grant, ...]]:
+    privileges: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for database, grantee, privilege, grantable in rows:
+        privileges[database, grantee].add(f"{privilege}*" if grantable else privilege)
+    grants: defaultdict[str, tuple[Grant, ...]] = defaultdict(tuple)
+    for database, grantee in sorted(privileges):
+        grants[database] += (Grant(grantee, tuple(sorted(privileges[database, grantee]))),)
+    return grants
