@@ -429,13 +429,13 @@ class OdooTenantSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.namespace) || self.tenancy == 'Dedicated'",
+            "!has(self.__namespace__) || self.tenancy == 'Dedicated'",
             "only with tenancy Dedicated, a Shared tenant lives in its pool's namespace: remove namespace",
             field=".namespace",
         ),
         Rule(
-            "has(self.namespace) == has(oldSelf.namespace) && "
-            "(!has(self.namespace) || self.namespace == oldSelf.namespace)",
+            "has(self.__namespace__) == has(oldSelf.__namespace__) && "
+            "(!has(self.__namespace__) || self.__namespace__ == oldSelf.__namespace__)",
             "can't change after creation: make a new OdooTenant with bootstrap.fromTenant",
             field=".namespace",
         ),
