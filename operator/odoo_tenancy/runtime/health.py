@@ -127,7 +127,7 @@ class HealthServer:
         self._limits = limits
         self._registry = registry
         self._loop = asyncio.new_event_loop()
-        self._runner = web.AppRunner(self._app(), access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=1)
         self._thread = threading.Thread(target=self._loop.run_forever, name="health", daemon=True)
 
     def start(self, host: str, port: int) -> int:
@@ -148,7 +148,7 @@ class HealthServer:
 
     async def _listen(self, host: str, port: int) -> int:
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, shutdown_timeout=1).start()
+        await web.TCPSite(self._runner, host, port).start()
         return int(self._runner.addresses[0][1])
 
     def _app(self) -> web.Application:

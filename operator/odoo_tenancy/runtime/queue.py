@@ -6,8 +6,9 @@ What it guarantees:
   afterwards;
 * keys that are ready are handed out in the order in which they became ready, so none starves;
 * failures of a key wait exponentially longer, up to a cap; a success starts over;
-* every key that was ever added comes back at least once per resync interval, at a moment of its own within
-  the interval, until its reconciler says that the object is gone.
+* every key that was ever added comes back once per resync interval, at a moment of its own within the
+  interval, until its reconciler says that the object is gone. Only a failed one waits for its back-off
+  instead.
 """
 
 from __future__ import annotations
@@ -116,13 +117,14 @@ class WorkQueue:
             self._known.discard(key)
             del self._working[key]
             return
-        self._release(key, requeue_after)
+        wait = self._seconds_to_resync(key)
+        self._release(key, wait if requeue_after is None else min(wait, max(requeue_after, 0)))
 
     def failed(self, key: Key, retry_after: float | None = None) -> float:
         """The look failed. ``retry_after`` replaces the back-off. Returns the seconds until the next look."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         seconds = retry_after if retry_after is not None else self._backoff.seconds(failures)
-        return self._release(key, seconds)
+        return self._release(key, max(seconds, 0))
 
     def seconds_to_next(self) -> float | None:
         """Seconds until something is ready: 0 when something is, ``None`` when nothing is planned."""
@@ -143,17 +145,13 @@ class WorkQueue:
         """Every key that the resync visits."""
         return iter(tuple(self._known))
 
-    def _release(self, key: Key, requeue_after: float | None) -> float:
+    def _release(self, key: Key, seconds: float) -> float:
         del self._working[key]
         now = self._now()
-        wanted = [self._next_resync(key, now)]
-        if requeue_after is not None:
-            wanted.append(now + max(requeue_after, 0))
-        if key in self._again:
-            wanted.append(self._again.pop(key))
-        self._schedule(key, min(wanted))
+        when = min(now + seconds, self._again.pop(key, now + seconds))
+        self._schedule(key, when)
         self.changed()
-        return max(min(wanted) - now, 0)
+        return max(when - now, 0)
 
     def _schedule(self, key: Key, when: float) -> None:
         self._ripen()  # first, so that what was due earlier also stands earlier
@@ -184,9 +182,10 @@ class WorkQueue:
                 del self._later[key]
                 self._ready[key] = when
 
-    def _next_resync(self, key: Key, now: float) -> float:
-        """The key's own moment in the interval: visits spread evenly and don't drift into one another."""
+    def _seconds_to_resync(self, key: Key) -> float:
+        """To the key's own moment in the interval: visits spread evenly and don't drift into one another."""
         interval = self._resync(key)
         digest = hashlib.blake2b(f"{key.kind}/{key.namespace}/{key.name}".encode(), digest_size=8).digest()
         phase = int.from_bytes(digest, "big") / 2**64 * interval
-        return now + ((phase - now) % interval or interval)
+        wait = (phase - self._now()) % interval
+        return wait if wait > interval * 1e-9 else interval  # it has just been there, but for rounding
