@@ -12,7 +12,7 @@ HTTP worker               1       one request at a time
 websocket (gevent)        2       many short cursors, retried when the pool is full; LISTEN on the bus
 web without workers       4       threads: several requests at a time, and the websocket
 cron                      1 + n   each of n threads holds LISTEN and a cursor
-Job (init, modules)       1       one thread
+Job (init, modules)       2       a cursor, one nested in it, and the lock that keeps two Jobs apart
 ========================  ======  =====================================================================
 
 Counted are the replicas at their maximum, one web pod more while a change rolls out, cron, and one Job beside
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from odoo_tenancy.api.errors import Refused
 
+JOB_SHARES = 2
 PREFERRED = 3
 """Connections a share where the limit is ours to choose: a request's cursor, one nested in it, and the
 bus."""
@@ -66,17 +67,17 @@ def connections(*, limit: int | None, web_pods: int, workers: int, cron_threads:
     """
     web_shares = workers + 2 if workers else 4
     cron_shares = cron_threads + 1
-    shares = web_pods * web_shares + cron_shares + 1
+    shares = web_pods * web_shares + cron_shares + JOB_SHARES
     chosen = limit if limit is not None else shares * PREFERRED + PROBE
     share = (chosen - PROBE) // shares
     if share < LEAST:
         raise Refused(
             "ConnectionLimitTooLow",
             f"spec.database.connectionLimit is {chosen}, but {web_pods} web pods × {web_shares} + cron "
-            f"{cron_shares} + Job 1 = {shares} shares of at least {LEAST} connections, and {PROBE} for a "
-            f"probe, need {shares * LEAST + PROBE}: raise the limit to that, or lower spec.web.workers, "
-            "spec.web.replicas, spec.web.autoscaling.maxReplicas or spec.cron.threads. (One web pod more "
-            "than the replicas exists while a change rolls out.)",
+            f"{cron_shares} + Job {JOB_SHARES} = {shares} shares of at least {LEAST} connections, and "
+            f"{PROBE} for a probe, need {shares * LEAST + PROBE}: raise the limit to that, or lower "
+            "spec.web.workers, spec.web.replicas, spec.web.autoscaling.maxReplicas or spec.cron.threads. "
+            "(One web pod more than the replicas exists while a change rolls out.)",
         )
     return Connections(
         limit=chosen,
@@ -84,6 +85,6 @@ def connections(*, limit: int | None, web_pods: int, workers: int, cron_threads:
         per_web=share if workers else share * web_shares,
         per_gevent=share * 2,
         per_cron=share * cron_shares,
-        per_job=share,
+        per_job=share * JOB_SHARES,
         most=shares * share + PROBE,
     )

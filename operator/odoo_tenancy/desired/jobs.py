@@ -1,0 +1,77 @@
+"""The Jobs that fill a database: initialisation, and modules or languages that were asked for later."""
+
+from __future__ import annotations
+
+from odoo_tenancy.api.meta import Manifest
+from odoo_tenancy.desired import labels, names, pods, scripts
+from odoo_tenancy.desired.context import TenantContext
+from odoo_tenancy.desired.namespace import of
+
+DEADLINE_SECONDS = 3600
+"""Odoo's largest applications with their localisations take minutes; after an hour something hangs."""
+BACKOFF_LIMIT = 2
+"""Further attempts after a failure that may pass; the script may be run again on a half-done database."""
+WRONG_SPEC = 64
+"""Exit status of ``jobs/initialize.py`` where trying again cannot help (EX_USAGE of sysexits.h)."""
+
+
+def initialization(ctx: TenantContext) -> Manifest:
+    """Initialises an empty database. It needs no filestore: attachments are left in the database."""
+    return _job(ctx, "init", ["--initialize", *(["--demo"] if ctx.tenant.spec.odoo.demo else [])])
+
+
+def modules(ctx: TenantContext) -> Manifest:
+    """Installs what of the spec's modules and languages is not there yet, beside a running Odoo."""
+    return _job(ctx, "modules", [])
+
+
+def job_name(ctx: TenantContext, part: str) -> str:
+    """A Job cannot be changed, so what it does is in its name."""
+    odoo = ctx.tenant.spec.odoo
+    work = names.digest(
+        odoo.image,
+        *sorted(odoo.modules),
+        "languages",
+        *sorted(odoo.languages),
+        str(odoo.demo),
+        ctx.claim,
+        length=8,
+    )
+    return names.child(ctx.tenant, ctx.claim, f"{part}-{work}")
+
+
+def _job(ctx: TenantContext, part: str, options: list[str]) -> Manifest:
+    odoo = ctx.tenant.spec.odoo
+    process = pods.Process(
+        component=part,
+        command=("python3", scripts.INITIALIZE),
+        resources=ctx.effective.job,
+        grace_seconds=60,
+        mounts_filestore=part != "init",
+        mounts_scripts=True,
+    )
+    arguments = [
+        *options,
+        f"--modules={','.join(sorted(odoo.modules))}",
+        f"--languages={','.join(sorted(odoo.languages))}",
+        f"--connections={ctx.effective.connections.per_job}",
+    ]
+    # The pod has the deadline too: by it the quota for Jobs tells them from what runs for good.
+    pod: Manifest = {"activeDeadlineSeconds": DEADLINE_SECONDS, "restartPolicy": "Never"}
+    spec: Manifest = {
+        "activeDeadlineSeconds": DEADLINE_SECONDS,
+        "backoffLimit": BACKOFF_LIMIT,
+        "podFailurePolicy": {"rules": _failure_rules()},
+        "template": pods.template(ctx, process, {"args": arguments}, pod),
+    }
+    marks = labels.for_tenant(ctx.tenant, part)
+    return labels.manifest("batch/v1", "Job", job_name(ctx, part), of(ctx), marks, spec=spec)
+
+
+def _failure_rules() -> list[Manifest]:
+    wrong_spec = {"containerName": pods.CONTAINER, "operator": "In", "values": [WRONG_SPEC]}
+    return [
+        {"action": "FailJob", "onExitCodes": wrong_spec},
+        # A drained node is nobody's failure.
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]

@@ -1,0 +1,75 @@
+"""A tenant's manifests, by the stages in which they are applied. The way in for ``reconcile/tenant.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from odoo_tenancy.api.meta import Manifest
+from odoo_tenancy.desired import jobs, namespace, network, scripts, secrets, storage
+from odoo_tenancy.desired import routing as edge
+from odoo_tenancy.desired import workload as odoo
+from odoo_tenancy.desired.context import TenantContext
+
+
+@dataclass(frozen=True, order=True)
+class Ref:
+    """Which object a manifest is of. ``namespace`` is empty for those of the cluster."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+
+def ref(manifest: Manifest) -> Ref:
+    """The object that a manifest is of."""
+    metadata = manifest["metadata"]
+    return Ref(manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def refs(manifests: Iterable[Manifest]) -> frozenset[Ref]:
+    """What should exist: everything of the tenant's that is not among it is pruned."""
+    return frozenset(ref(manifest) for manifest in manifests)
+
+
+def foundation(ctx: TenantContext) -> list[Manifest]:
+    """What must stand before anything runs: namespace, fences, policies, volume, Secrets, scripts.
+
+    Raises:
+        Refused: an option of odoo.conf, or a network, that is not allowed.
+    """
+    fences = namespace.build(ctx) if ctx.tenant.spec.tenancy == "Dedicated" else []
+    return [
+        *fences,
+        *network.build(ctx),
+        *storage.build(ctx),
+        secrets.configuration(ctx),
+        *secrets.copies(ctx),
+        scripts.build(ctx),
+    ]
+
+
+def initialization(ctx: TenantContext) -> list[Manifest]:
+    """The Job that makes an empty database an Odoo; wanted until it is done."""
+    return [jobs.initialization(ctx)]
+
+
+def installation(ctx: TenantContext) -> list[Manifest]:
+    """The Job that installs modules and languages asked for later; wanted until it is done."""
+    return [jobs.modules(ctx)]
+
+
+def administrator(ctx: TenantContext) -> list[Manifest]:
+    """The Secret with the administrator's password, beside the CR. Before the route."""
+    return [secrets.administrator(ctx, edge.url(ctx))]
+
+
+def workload(ctx: TenantContext, *, stopped: bool = False) -> list[Manifest]:
+    """Web and cron, their Service, autoscaler and disruption budget; ``stopped`` scales them to nothing."""
+    return odoo.build(ctx, stopped=stopped)
+
+
+def routing(ctx: TenantContext) -> list[Manifest]:
+    """What lets the world in: last."""
+    return edge.build(ctx)
