@@ -1,0 +1,280 @@
+"""Makes children be what is wanted: writes nothing that is equal, names and undoes what others did."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from odoo_tenancy.api.errors import Refused
+from odoo_tenancy.api.meta import Manifest
+from odoo_tenancy.cluster.children import Child, Children
+from odoo_tenancy.cluster.client import Cluster
+from odoo_tenancy.cluster.failures import FieldsTaken, NotOurs
+from odoo_tenancy.cluster.fields import Path, contains, differing, readable, step
+from odoo_tenancy.cluster.objects import TENANT_UID, ObjectRef, Owner
+from odoo_tenancy.cluster.ownership import (
+    HANDOVER_MANAGER,
+    Extension,
+    created_by_this_apply,
+    extensions,
+    own_fields,
+    restoring,
+    stripping,
+    want_hash,
+    writers,
+)
+
+Action = Literal["created", "configured", "repaired", "pruned", "unchanged"]
+
+DATA_KINDS = frozenset({"Namespace", "PersistentVolumeClaim"})
+"""What cannot be made again once it is gone: pruned only by those who say so."""
+
+_PRUNE_FIRST = (
+    "IngressRoute",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "Deployment",
+    "Job",
+    "Service",
+)
+_PRUNE_LAST = ("NetworkPolicy", "ResourceQuota", "LimitRange", "PersistentVolumeClaim", "Namespace")
+"""Nobody is let in to what is going, and nothing runs without the policies around it."""
+
+_REPLICAS: Path = ("f:spec", "f:replicas")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What somebody else did to a child."""
+
+    ref: ObjectRef
+    kind: Literal["changed", "deleted", "extended"]
+    fields: tuple[str, ...]
+    """As people write them; of a deleted object none."""
+    writers: tuple[str, ...]
+    """Field managers, the latest first. Whoever deletes a field or an object leaves no trace."""
+    when: str
+    """RFC 3339, of the latest writer; or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done about one object."""
+
+    ref: ObjectRef
+    action: Action
+    drift: Drift | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    ref: ObjectRef
+    manifest: Manifest
+    hash: bytes
+
+
+class Applier:
+    """Server-side apply on top of what ``Children`` remembers."""
+
+    def __init__(self, cluster: Cluster, children: Children) -> None:
+        self._cluster = cluster
+        self._children = children
+
+    async def apply(self, owner: Owner, manifests: Sequence[Manifest]) -> list[Change]:
+        """Make the objects be as the manifests say, in their order. What is equal costs no request.
+
+        Raises:
+            NotOurs: an object of one of the names was made for somebody else; nothing was written.
+            Refused: the API server refuses one, e.g. ``ImmutableField``; those before it were written.
+        """
+        wanted = [_Wanted(ObjectRef.of(m), m, want_hash(m)) for m in manifests]
+        for each in wanted:
+            if not owner.owns(each.manifest):
+                raise ValueError(
+                    f"{each.ref} does not carry the labels of {owner.key}: it could never be pruned"
+                )
+        doubtful = [w.ref for w in wanted if self._must_look(owner, w)]
+        looks = await asyncio.gather(*(self._look(owner, ref) for ref in doubtful))
+        live = dict(zip(doubtful, looks, strict=True))
+        return [await self._one(owner, each, live) for each in wanted]
+
+    async def prune(
+        self, owner: Owner, keep: Collection[ObjectRef], *, including_data: bool = False
+    ) -> list[Change]:
+        """Delete the owner's children that are not to be kept; each is read again before, and deleted by UID.
+
+        Args:
+            including_data: also ``DATA_KINDS``, whose contents are lost for good.
+        """
+        kept = frozenset(keep)
+        doomed = [
+            child
+            for child in self._children.of(owner)
+            if child.ref not in kept
+            and not (child.controlled or child.terminating)
+            and (including_data or child.ref.kind not in DATA_KINDS)
+        ]
+        doomed.sort(key=lambda child: (_prune_order(child.ref.kind), child.ref.kind, child.ref.name))
+        return [change for child in doomed if (change := await self._prune(owner, child))]
+
+    async def handover(self, ref: ObjectRef, path: Path, live: Manifest | None = None) -> None:
+        """Let a field keep its value when it leaves our manifest: who wants it takes it over from there.
+
+        Without it, the API server would set the field to its default (one replica). Source:
+        https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership
+        """
+        body = live if live is not None else await self._cluster.get(ref)
+        if body is None or not contains(own_fields(body) or {}, path):
+            return
+        value: object = body
+        for key in path:
+            _, value = step(value, key)
+        for key in reversed(path):
+            value = {key.removeprefix("f:"): value}
+        metadata = {"name": ref.name} | ({"namespace": ref.namespace} if ref.namespace else {})
+        manifest: Manifest = {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata}
+        assert isinstance(value, dict)
+        await self._cluster.apply(manifest | value, field_manager=HANDOVER_MANAGER, force=False)
+
+    def _must_look(self, owner: Owner, wanted: _Wanted) -> bool:
+        """Whether the live object has to be read first: it is unknown, or others were at it."""
+        child = self._children.get(wanted.ref)
+        if child is None or child.owner.uid != owner.uid or child.doubtful:
+            return True
+        return child.want != wanted.hash and _hands_over_replicas(wanted)
+
+    async def _look(self, owner: Owner, ref: ObjectRef) -> Manifest | None:
+        live = await self._cluster.get(ref)
+        if live is not None and not self._is_ours(owner, ref, live):
+            raise _not_ours(owner, ref, live)
+        return live
+
+    def _is_ours(self, owner: Owner, ref: ObjectRef, live: Manifest) -> bool:
+        """By its labels; or, where somebody took them off, because we remember this very object."""
+        if owner.owns(live):
+            return True
+        child = self._children.recall(ref)
+        remembered = child is not None and child.applied is not None and child.owner.uid == owner.uid
+        return remembered and child is not None and child.uid == live["metadata"]["uid"]
+
+    async def _one(self, owner: Owner, wanted: _Wanted, live: dict[ObjectRef, Manifest | None]) -> Change:
+        if wanted.ref in live:
+            before = live[wanted.ref]
+            if before is None:
+                return await self._create(owner, wanted)
+            return await self._repair(owner, wanted, before)
+        child = self._children.get(wanted.ref)
+        if child is not None and not child.settled(wanted.hash):
+            return await self._configure(owner, wanted, child)
+        return Change(wanted.ref, "unchanged")
+
+    async def _create(self, owner: Owner, wanted: _Wanted) -> Change:
+        known = self._children.recall(wanted.ref)
+        after = await self._write(owner, wanted, force=False)
+        if not created_by_this_apply(after):  # made by somebody since we looked
+            self._children.drop(wanted.ref)
+            raise _not_ours(owner, wanted.ref, after)
+        if known is None or known.applied is None or known.pruned:
+            return Change(wanted.ref, "created")
+        return Change(wanted.ref, "repaired", Drift(wanted.ref, "deleted", (), (), ""))
+
+    async def _configure(self, owner: Owner, wanted: _Wanted, child: Child) -> Change:
+        """The child is as we left it. After a restart nobody knows how that was: the API server compares."""
+        version = child.version
+        try:
+            after = await self._write(owner, wanted, force=child.want is not None)
+        except FieldsTaken:
+            before = await self._look(owner, wanted.ref)
+            if before is None:
+                return await self._create(owner, wanted)
+            return await self._repair(owner, wanted, before)
+        same = after["metadata"]["resourceVersion"] == str(version)
+        return Change(wanted.ref, "unchanged" if same else "configured")
+
+    async def _repair(self, owner: Owner, wanted: _Wanted, before: Manifest) -> Change:
+        child = self._children.recall(wanted.ref)
+        same_wish = child is not None and child.want == wanted.hash
+        if _hands_over_replicas(wanted):
+            await self.handover(wanted.ref, _REPLICAS, before)
+        after = await self._overwrite(owner, wanted, before)
+        changed = list(differing(before, after, own_fields(after) or {}))
+        if not same_wish:  # what else differs is our own new wish
+            changed = [path for path in changed if writers(before, [path], self._children.tolerated)]
+        added = extensions(after, self._children.tolerated)
+        if added:
+            after = await self._cluster.json_patch(wanted.ref, stripping(after, added))
+            self._children.applied(wanted.ref, owner, after, wanted.hash)
+        drift = self._drift(wanted.ref, before, changed, added)
+        if drift is not None:
+            return Change(wanted.ref, "repaired", drift)
+        same = after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+        return Change(wanted.ref, "unchanged" if same else "configured")
+
+    async def _overwrite(self, owner: Owner, wanted: _Wanted, before: Manifest) -> Manifest:
+        try:
+            return await self._write(owner, wanted, force=True)
+        except Refused:
+            added = extensions(before, self._children.tolerated)
+            operations = restoring(before, wanted.manifest, added)
+            if len(operations) == 1:  # nothing but the check of the version
+                raise
+            await self._cluster.json_patch(wanted.ref, operations)
+            return await self._write(owner, wanted, force=True)
+
+    async def _write(self, owner: Owner, wanted: _Wanted, *, force: bool) -> Manifest:
+        self._children.applying(wanted.ref)
+        try:
+            after = await self._cluster.apply(wanted.manifest, force=force)
+        except BaseException:
+            self._children.failed(wanted.ref)
+            raise
+        self._children.applied(wanted.ref, owner, after, wanted.hash)
+        return after
+
+    def _drift(
+        self, ref: ObjectRef, before: Manifest, changed: list[Path], added: list[Extension]
+    ) -> Drift | None:
+        if not changed and not added:
+            return None
+        found = {*writers(before, changed, self._children.tolerated), *(each.writer for each in added)}
+        latest_first = sorted(found, key=lambda writer: writer.time, reverse=True)
+        paths = [*changed, *(each.path for each in added)]
+        return Drift(
+            ref,
+            "changed" if changed else "extended",
+            tuple(dict.fromkeys(readable(path) for path in paths)),
+            tuple(dict.fromkeys(writer.manager for writer in latest_first)),
+            latest_first[0].time if latest_first else "",
+        )
+
+    async def _prune(self, owner: Owner, child: Child) -> Change | None:
+        live = await self._cluster.get(child.ref)
+        if live is None or not owner.owns(live):
+            self._children.drop(child.ref)
+            return None
+        if live["metadata"].get("deletionTimestamp"):
+            return None
+        self._children.pruned(child.ref)
+        await self._cluster.delete(child.ref, uid=live["metadata"]["uid"])
+        return Change(child.ref, "pruned")
+
+
+def _hands_over_replicas(wanted: _Wanted) -> bool:
+    return wanted.ref.kind == "Deployment" and "replicas" not in wanted.manifest["spec"]
+
+
+def _prune_order(kind: str) -> int:
+    if kind in _PRUNE_FIRST:
+        return _PRUNE_FIRST.index(kind)
+    if kind in _PRUNE_LAST:
+        return len(_PRUNE_FIRST) + 1 + _PRUNE_LAST.index(kind)
+    return len(_PRUNE_FIRST)
+
+
+def _not_ours(owner: Owner, ref: ObjectRef, live: Manifest) -> NotOurs:
+    other = Owner.of(live)
+    whose = f"belongs to {other.key} (UID {other.uid})" if other else "was not made by this operator"
+    mend = f"Delete or rename it, or, if it was made for {owner.key}, label it {TENANT_UID}={owner.uid}."
+    return NotOurs("NotOurs", f"{ref} exists and {whose}, so it is not touched. {mend}")
