@@ -116,14 +116,13 @@ def _work(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _alone(database: str) -> Iterator[None]:
-    """Wait until no other run is at this database. The lock goes with the connection, so a killed run leaves
+    """Wait until no other run is at this database. The lock goes with the connection: a killed run leaves
     none."""
     from odoo.sql_db import db_connect
 
     with db_connect(database).cursor() as cr:
         cr.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-    """Wait until no other run is at this database. A killed run leaves no lock: it goes with the
-    connection."""
+        # A transaction that stays open would keep vacuum from what the installation leaves behind.
         cr.commit()
         yield
 
