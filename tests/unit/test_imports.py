@@ -60,9 +60,9 @@ def violations(path: Path, source: str) -> list[str]:
     found = []
     for name in imports(ast.parse(source), ("odoo_tenancy", *parts[:-1])):
         top, *rest = name.split(".")
-        if top == "odoo_tenancy" and rest and rest[0] in MAY_IMPORT and rest[0] not in MAY_IMPORT[layer] |
-        {layer}:
-            found.append(f"{layer} must not import {rest[0]} ({name})")
+        other = rest[0] if top == "odoo_tenancy" and rest else layer
+        if other in MAY_IMPORT and other not in MAY_IMPORT[layer] | {layer}:
+            found.append(f"{layer} must not import {other} ({name})")
         if layer not in ONLY_IN.get(top, {layer}):
             found.append(f"{layer} must not import {top}")
         if top in PURE.get(layer, ()):
@@ -99,5 +99,5 @@ def test_the_check_sees_what_is_wrong(path: str, source: str) -> None:
 
 
 def test_the_check_lets_pass_what_is_right() -> None:
-    source = "from odoo_tenancy.api.meta import Key\nfrom .pool import x\nimport odoo_tenancy\nfrom odoo_tenancy import __version__"
+    source = "from odoo_tenancy.api.meta import Key\nfrom .pool import x\nimport odoo_tenancy"
     assert violations(ROOT / "reconcile" / "x.py", source) == []

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from odoo_tenancy.api.meta import Key
 from odoo_tenancy.runtime.health import HealthServer, Limits, answer
 from odoo_tenancy.runtime.metrics import Metrics

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from odoo_tenancy.runtime.metrics import _verb_and_kind
 from yarl import URL
+
+from odoo_tenancy.runtime.metrics import _verb_and_kind
 
 OURS = "/apis/odootenancy.io/v1alpha1"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/odoo-tenancy-system/leases"

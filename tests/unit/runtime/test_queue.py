@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from odoo_tenancy.api.meta import Key
 from odoo_tenancy.runtime.queue import Backoff, WorkQueue
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from odoo_tenancy.runtime.__main__ import main
 from odoo_tenancy.runtime.settings import Settings
 from odoo_tenancy.runtime.settings_page import page

@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+
 from odoo_tenancy.cluster.kinds import RESOURCES
 from odoo_tenancy.runtime.settings import Settings
 from odoo_tenancy.runtime.watch import Interest, children

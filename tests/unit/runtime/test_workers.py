@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import structlog
+from tests.unit.runtime.clock import FakeClock, settle
+
 from odoo_tenancy.api.errors import Refused, Unavailable, Waiting
 from odoo_tenancy.api.meta import Key
 from odoo_tenancy.reconcile.result import Result
 from odoo_tenancy.runtime.metrics import Metrics
 from odoo_tenancy.runtime.queue import Backoff, WorkQueue
 from odoo_tenancy.runtime.workers import Workers
-from tests.unit.runtime.clock import FakeClock, settle
 
 
 class Bench:
