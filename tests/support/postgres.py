@@ -1,7 +1,7 @@
 """A real PostgreSQL with TLS for tests: its own data directory, CA and port on loopback, gone afterwards.
 
-Roles: ``odoo_admin`` (LOGIN CREATEDB CREATEROLE, no superuser), as which the operator works, and the superuser
-``postgres``, by which tests look and tamper.
+Roles: ``odoo_admin`` (LOGIN CREATEDB CREATEROLE, no superuser), as which the operator works, and the
+superuser ``postgres``, by which tests look and tamper.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -161,9 +162,10 @@ def _initialise(
     port = _free_port()
     lines = [
         f"port = {port}", f"listen_addresses = '{listen}'", f"unix_socket_directories = '{directory}'",
-        "ssl = on", f"ssl_cert_file = '{directory / 'server.crt'}'", f"ssl_key_file = '{directory / 'server.key'}'",
+        "ssl = on",
+        f"ssl_cert_file = '{directory / 'server.crt'}'", f"ssl_key_file = '{directory / 'server.key'}'",
         "fsync = off", "synchronous_commit = off", "full_page_writes = off", "max_wal_size = 256MB",
-        "shared_buffers = 32MB", "log_statement = all", "log_min_messages = log", "wal_level = replica", *settings,
+        "shared_buffers = 32MB", "log_statement = all", *settings,
     ]  # fmt: skip
     with (directory / "data" / "postgresql.conf").open("a") as file:
         file.write("\n".join(lines) + "\n")
@@ -179,7 +181,7 @@ def _initialise(
 
 
 def make_certificates(directory: Path, names: Sequence[str] = ("localhost",)) -> None:
-    """``ca.crt``, and ``server.crt`` with ``server.key``, for these names and 127.0.0.1; by openssl, valid for a day."""
+    """``ca.crt``, and ``server.crt`` with ``server.key``, for these names and 127.0.0.1; valid for a day."""
     subject_names = ",".join([*(f"DNS:{name}" for name in names), "IP:127.0.0.1"])
     (directory / "server.ext").write_text(f"subjectAltName={subject_names}\n")
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
@@ -201,8 +203,8 @@ def make_certificates(directory: Path, names: Sequence[str] = ("localhost",)) ->
         directory, "req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=test server"
     )
     _openssl(
-        directory, "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-        "-out", "server.crt", "-days", "1", "-extfile", "server.ext",
+        directory, "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+        "-CAcreateserial", "-out", "server.crt", "-days", "1", "-extfile", "server.ext",
     )  # fmt: skip
     (directory / "server.key").chmod(0o600)
 
@@ -220,7 +222,7 @@ def _user() -> pwd.struct_passwd | None:
     return pwd.getpwnam("nobody")
 
 
-def _as_user() -> dict[str, object]:
+def _as_user() -> dict[str, Any]:
     user = _user()
     return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
@@ -233,7 +235,7 @@ def _give_to_user(directory: Path) -> None:
 
 
 def _run_as_user(*command: object) -> None:
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd="/", **_as_user())  # type: ignore[call-overload]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd="/", **_as_user())
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 

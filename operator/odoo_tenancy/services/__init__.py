@@ -1,1 +1,2 @@
-"""Everything outside of Kubernetes: each service one class, usable alone. Imports nothing of the package but ``api``."""
+"""Everything outside of Kubernetes: each service one class, usable alone. Imports nothing of the package but
+``api``."""

@@ -7,14 +7,15 @@ import secrets
 from base64 import b64encode
 
 ROUNDS = 600_000
-"""``MIN_ROUNDS`` of Odoo 17 to 19 (addons/base/models/res_users.py): fewer, and Odoo hashes anew at the first login."""
+"""``MIN_ROUNDS`` of Odoo 17 to 19 (addons/base/models/res_users.py); with fewer it hashes anew at a login."""
 _SALT_BYTES = 16
 
 
 def hash_password(password: str, *, salt: bytes | None = None, rounds: int = ROUNDS) -> str:
     """The hash that Odoo's own ``passlib`` context verifies: ``$pbkdf2-sha512$<rounds>$<salt>$<checksum>``.
 
-    Takes some tenths of a second of CPU without holding the interpreter's lock: call it by ``asyncio.to_thread``.
+    Takes some tenths of a second of CPU without holding the interpreter's lock: call it by
+    ``asyncio.to_thread``.
 
     Args:
         password: clear text, any length, encoded as UTF-8.

@@ -14,7 +14,8 @@ CONNECT_TIMEOUT = 10
 
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
-    """One server and one login. Two addresses are equal when a connection made by one is as good as by the other."""
+    """One server and one login. Two addresses are equal when a connection made by one is as good as by the
+    other."""
 
     host: str
     port: int
@@ -29,29 +30,30 @@ class PostgresAddress:
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
-    def connection_parameters(self, ca_file: str | None, statement_timeout: float) -> dict[str, str | int]:
+    def connection_parameters(self, ca_file: str | None, statement_timeout: float) -> dict[str, str]:
         """libpq's parameters. ``statement_timeout`` in seconds; ``ca_file`` holds ``ca_pem``.
 
-        A peer that vanishes without a word is noticed within 30 s by keepalives, so that no call waits for ever.
+        A peer that vanishes without a word is noticed within 30 s by keepalives, so that no call waits for
+        ever.
         """
-        parameters: dict[str, str | int] = {
+        parameters: dict[str, str] = {
             "host": self.host,
-            "port": self.port,
+            "port": str(self.port),
             "user": self.username,
             "password": self.password,
             "dbname": self.database,
             "application_name": "odoo-tenancy",
-            "connect_timeout": CONNECT_TIMEOUT,
+            "connect_timeout": str(CONNECT_TIMEOUT),
             "sslmode": self.sslmode,
             "sslcertmode": "disable",
             "gssencmode": "disable",
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 4,
+            "keepalives_idle": "10",
+            "keepalives_interval": "5",
+            "keepalives_count": "4",
             "options": f"-c statement_timeout={int(statement_timeout * 1000)}",
         }
         if sys.platform == "linux":
-            parameters["tcp_user_timeout"] = 30_000
+            parameters["tcp_user_timeout"] = "30000"
         if self.sslmode in ("verify-ca", "verify-full"):
             parameters["sslrootcert"] = ca_file or "system"
         return parameters

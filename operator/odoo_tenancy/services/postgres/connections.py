@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from odoo_tenancy.api.errors import OperatorError
 from odoo_tenancy.services.postgres import errors
@@ -26,7 +27,8 @@ class Connections:
     """At most ``limit`` at a time on the server, opened when first needed, all in autocommit.
 
     Raises:
-        PostgresUnreachable, PostgresPasswordRejected, PostgresCertificateRefused, PostgresLoginRefused: on opening one.
+        PostgresUnreachable, PostgresPasswordRejected, PostgresCertificateRefused, PostgresLoginRefused: on
+        opening one.
     """
 
     def __init__(self, address: PostgresAddress, limit: int) -> None:
@@ -79,9 +81,8 @@ class Connections:
     async def _open(self, address: PostgresAddress) -> Connection:
         ca_file = self._ca_file.name if self._ca_file is not None else None
         try:
-            return await psycopg.AsyncConnection.connect(
-                "", autocommit=True, **address.connection_parameters(ca_file, STATEMENT_TIMEOUT)
-            )
+            conninfo = make_conninfo(**address.connection_parameters(ca_file, STATEMENT_TIMEOUT))
+            return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
         except psycopg.Error as error:
             raise errors.of_connection(address, error) from error
 
@@ -100,7 +101,7 @@ class Connections:
 
 
 def _is_alive(connection: Connection) -> bool:
-    """An idle connection has nothing to read: what there is then is the server's farewell. Costs no round trip."""
+    """What can be read from an idle connection is the server's farewell. Costs no round trip."""
     if connection.closed:
         return False
     poll = select.poll()

@@ -1,4 +1,5 @@
-"""A tenant's database: made from nothing or from a template, repaired, dropped. Resumes wherever it was cut short."""
+"""A tenant's database: made from nothing or from a template, repaired, dropped. Resumes wherever it was cut
+short."""
 
 from __future__ import annotations
 
@@ -30,16 +31,17 @@ async def ensure(writer: Writer, wanted: TenantDatabase, template: str | None) -
     remaining = database_differences(await writer.look(wanted.names), wanted)
     if remaining:
         raise PostgresPrivilegeMissing(
-            f"On PostgreSQL at {writer.address} {'; '.join(map(str, remaining))}. The admin role {found.admin} may not"
-            " undo this: let a superuser do it."
+            f"On PostgreSQL at {writer.address} {'; '.join(map(str, remaining))}."
+            f" The admin role {found.admin} may not undo this: let a superuser do it."
         )
 
 
 async def drop(writer: Writer, found: Inventory, database: Database, owners: tuple[str, ...]) -> None:
-    """Close it, end its sessions, drop it. A stranger's session makes it wait: only a superuser could end that.
+    """Close it, end its sessions, drop it. A stranger's session makes it wait: only a superuser could end
+    that.
 
-    Without FORCE, which for an admin who is no superuser fails at an autovacuum worker; plain DROP DATABASE sends those
-    away itself and waits five seconds.
+    Without FORCE, which for an admin who is no superuser fails at an autovacuum worker; plain DROP DATABASE
+    sends those away itself and waits five seconds.
     """
     await writer.write(f"database {database.name}: close", [statements.close_database(database)])
     await roles.end_sessions(writer, found, owners, database.name)
@@ -80,8 +82,8 @@ async def _make(
     name = wanted.database
     mark = Mark(found.operator, wanted.claim, stage="making", template=template or "")
     if database is None:
-        if template is not None:
-            _check_template(found, template)
+        if template is not None and not is_ready_template(found, template):
+            raise Waiting("TemplateNotReady", f"Template {template} isn't there yet, or isn't ours.", 2)
         await writer.write_alone(f"database {name}: create", statements.create_database(name, template))
         await writer.write(f"database {name}: seal", statements.seal(name, mark))
     if template is not None:
@@ -95,11 +97,12 @@ async def _make(
     await writer.write(f"database {name}: open", opening)
 
 
-def _check_template(found: Inventory, template: str) -> None:
+def is_ready_template(found: Inventory, template: str) -> bool:
+    """Whether it can be cloned: complete, ours, closed."""
     database = found.databases.get(template)
-    mark = database.mark if database else None
-    if database is None or not database.is_template or not is_ours(found, mark, "") or mark.stage != "ready":  # type: ignore[union-attr]
-        raise Waiting("TemplateNotReady", f"Template {template} isn't there yet, or isn't ours.", 2)
+    if database is None or database.mark is None or not database.is_template:
+        return False
+    return is_ours(found, database.mark, "") and database.mark.stage == "ready"
 
 
 async def _available_extensions(writer: Writer, database: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""What PostgreSQL and libpq say, as the operator's own errors: each with its reason and its mend, none with a password."""
+"""What PostgreSQL and libpq say, as the operator's own errors: each with its reason and its mend, none with a
+password."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from odoo_tenancy.api.errors import OperatorError, Refused, Unavailable, Waiting
 from odoo_tenancy.services.postgres.address import PostgresAddress
 
 LOOK_AGAIN = 60.0
-"""Seconds until another look at what a person mends outside of the spec: a Secret, a certificate, a privilege."""
+"""Seconds until another look at what a person mends outside of the spec: a Secret, a certificate, a
+privilege."""
 
 
 class PostgresUnreachable(Unavailable):
@@ -31,14 +33,16 @@ class PostgresPasswordRejected(Refused):
 
 
 class PostgresCertificateRefused(Refused):
-    """The server's certificate isn't signed by our CA, has another host name or has expired; or the server has no TLS."""
+    """The server's certificate isn't signed by our CA, has another host name or has expired; or the server
+    has no TLS."""
 
     def __init__(self, message: str) -> None:
         super().__init__("PostgresCertificateRefused", message, LOOK_AGAIN)
 
 
 class PostgresPrivilegeMissing(Refused):
-    """The admin role may not do what is needed; or a role or database was changed in a way that only a superuser can undo."""
+    """The admin role may not do what is needed; or a role or database was changed in a way that only a
+    superuser can undo."""
 
     def __init__(self, message: str) -> None:
         super().__init__("PostgresPrivilegeMissing", message, LOOK_AGAIN)
@@ -51,19 +55,20 @@ class PostgresLoginRefused(Refused):
         super().__init__("PostgresLoginRefused", message, LOOK_AGAIN)
 
 
-# libpq's own words are English (psycopg's binary wheels have no message catalogues); a server's are in its lc_messages,
-# and a failed login comes without an SQLSTATE. What isn't recognised is reported as unreachable, with the server's words.
+# libpq's own words are English (psycopg's binary wheels have no message catalogues); a server's are in its
+# lc_messages, and a failed login comes without an SQLSTATE. What isn't recognised is reported as unreachable,
+# with the server's words.
 _CERTIFICATE = re.compile(
     r"certificate verify failed|does not match host name|root certificate|could not get server's host name"
-    r"|server does not support SSL|unable to get (local )?issuer|self[- ]signed certificate|tlsv1 alert unknown ca",
+    r"|server does not support SSL|unable to get (local )?issuer|self[- ]signed certificate",
     re.IGNORECASE,
 )
 _PASSWORD = re.compile(
     r"password authentication failed|role \".*\" does not exist|no password supplied", re.IGNORECASE
 )
 _REFUSED = re.compile(
-    r"permission denied for database|not permitted to log in|no pg_hba\.conf entry|not currently accepting connections"
-    r"|database \".*\" does not exist|too many connections for (role|database)",
+    r"permission denied for database|not permitted to log in|not currently accepting connections"
+    r"|no pg_hba\.conf entry|database \".*\" does not exist|too many connections for (role|database)",
     re.IGNORECASE,
 )
 
@@ -74,8 +79,9 @@ def of_connection(address: PostgresAddress, error: psycopg.Error) -> OperatorErr
     who = f"role {address.username}, database {address.database}, sslmode {address.sslmode}"
     if _CERTIFICATE.search(said):
         return PostgresCertificateRefused(
-            f"The certificate of PostgreSQL at {address} was refused ({said}). Put the CA that signed it into the Secret"
-            f" that tls.caSecretRef names, and check that host is a name in the certificate."
+            f"The certificate of PostgreSQL at {address} was refused ({said})."
+            " Put the CA that signed it into the Secret that tls.caSecretRef names, and check that host is a name"
+            " in the certificate."
         )
     if _PASSWORD.search(said):
         return PostgresPasswordRejected(
@@ -89,7 +95,7 @@ def of_connection(address: PostgresAddress, error: psycopg.Error) -> OperatorErr
         )
     return PostgresUnreachable(
         f"PostgreSQL at {address} can't be reached ({said or type(error).__name__})."
-        " Check host and port, that the server runs and has free connections, and the NetworkPolicies in between."
+        " Check host and port, that it runs and has free connections, and the NetworkPolicies in between."
     )
 
 
@@ -100,8 +106,8 @@ def of_statement(address: PostgresAddress, doing: str, error: psycopg.Error) -> 
     match error:
         case pg.InsufficientPrivilege():
             return PostgresPrivilegeMissing(
-                f"{what} The admin role {address.username} needs CREATEDB and CREATEROLE, and to be a member of what it"
-                " manages; what a superuser changed, a superuser must change back."
+                f"{what} The admin role {address.username} needs CREATEDB and CREATEROLE, and membership of what"
+                " it manages; what a superuser changed, a superuser must change back."
             )
         case pg.ReadOnlySqlTransaction():
             return Unavailable(

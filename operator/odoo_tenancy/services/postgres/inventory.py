@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,10 +109,10 @@ class Inventory:
 _QUERY = """
 WITH r AS (
   SELECT * FROM pg_catalog.pg_roles
-  WHERE CASE WHEN %(names)s::text[] IS NULL THEN rolname ~ '^(t_|tpl_)' ELSE rolname = ANY (%(names)s::text[]) END
+  WHERE CASE WHEN %(names)s::text[] IS NULL THEN rolname ~ '^(t_|tpl_)' ELSE rolname = ANY (%(names)s) END
 ), d AS (
   SELECT * FROM pg_catalog.pg_database
-  WHERE CASE WHEN %(names)s::text[] IS NULL THEN datname ~ '^(t_|tpl_)' ELSE datname = ANY (%(names)s::text[]) END
+  WHERE CASE WHEN %(names)s::text[] IS NULL THEN datname ~ '^(t_|tpl_)' ELSE datname = ANY (%(names)s) END
 )
 SELECT json_build_object(
   'version', current_setting('server_version_num')::int,
@@ -122,9 +122,12 @@ SELECT json_build_object(
   'connections', (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL),
   'admin', current_user,
   'admin_is_superuser', (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),
-  'roles', (SELECT json_agg(json_build_array(
-      rolname, rolcanlogin, rolinherit, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
-      rolconnlimit, rolvaliduntil::text, pg_catalog.shobj_description(oid, 'pg_authid'))) FROM r),
+  'roles', (SELECT json_agg(json_build_object(
+      'name', rolname, 'can_login', rolcanlogin, 'inherit', rolinherit, 'superuser', rolsuper,
+      'create_db', rolcreatedb, 'create_role', rolcreaterole, 'replication', rolreplication,
+      'bypass_rls', rolbypassrls, 'connection_limit', rolconnlimit,
+      'valid_until', coalesce(rolvaliduntil::text, ''),
+      'comment', pg_catalog.shobj_description(oid, 'pg_authid'))) FROM r),
   'memberships', (SELECT json_agg(json_build_array(
       g.rolname, u.rolname, m.admin_option, to_jsonb(m) -> 'inherit_option', to_jsonb(m) -> 'set_option'))
       FROM pg_catalog.pg_auth_members m
@@ -135,15 +138,18 @@ SELECT json_build_object(
       LEFT JOIN pg_catalog.pg_roles sr ON sr.oid = s.setrole
       LEFT JOIN pg_catalog.pg_database sd ON sd.oid = s.setdatabase
       WHERE s.setrole IN (SELECT oid FROM r) OR s.setrole = 0 AND s.setdatabase IN (SELECT oid FROM d)),
-  'databases', (SELECT json_agg(json_build_array(
-      datname, pg_catalog.pg_get_userbyid(datdba), datallowconn, datistemplate,
-      pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype, datconnlimit,
-      CASE WHEN %(sizes)s AND pg_catalog.has_database_privilege(oid, 'CONNECT')
-           THEN pg_catalog.pg_database_size(oid) END,
-      pg_catalog.shobj_description(oid, 'pg_database'))) FROM d),
+  'databases', (SELECT json_agg(json_build_object(
+      'name', datname, 'owner', pg_catalog.pg_get_userbyid(datdba), 'allow_connections', datallowconn,
+      'is_template', datistemplate, 'encoding', pg_catalog.pg_encoding_to_char(encoding),
+      'collate', datcollate, 'ctype', datctype, 'connection_limit', datconnlimit,
+      'size_bytes', CASE WHEN %(sizes)s AND pg_catalog.has_database_privilege(oid, 'CONNECT')
+                         THEN pg_catalog.pg_database_size(oid) END,
+      'comment', pg_catalog.shobj_description(oid, 'pg_database'))) FROM d),
   'grants', (SELECT json_agg(json_build_array(
-      d.datname, coalesce(pg_catalog.pg_get_userbyid(nullif(a.grantee, 0)), ''), a.privilege_type, a.is_grantable))
-      FROM d, pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a),
+      d.datname, coalesce(g.rolname, ''), a.privilege_type, a.is_grantable))
+      FROM d
+      CROSS JOIN pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) AS a
+      LEFT JOIN pg_catalog.pg_roles g ON g.oid = a.grantee),
   'sessions', (SELECT json_agg(json_build_array(datname, usename, n)) FROM (
       SELECT datname, usename, count(*) AS n FROM pg_catalog.pg_stat_activity
       WHERE usesysid IN (SELECT oid FROM r) OR datid IN (SELECT oid FROM d) GROUP BY 1, 2) AS s)
@@ -153,7 +159,13 @@ SELECT json_build_object(
 async def read(
     connection: Connection, operator: str, names: Collection[str] | None, sizes: bool
 ) -> Inventory:
-    """One round trip. ``names``: only these roles and databases. ``sizes``: costs the server a look at every file."""
+    """One round trip.
+
+    Args:
+        operator: whose marks count as ours.
+        names: only these roles and databases; ``None``: everything that could be ours.
+        sizes: with bytes, which cost the server a look at every file.
+    """
     parameters = {"names": None if names is None else sorted(names), "sizes": sizes}
     cursor = await connection.execute(_QUERY, parameters)
     row = await cursor.fetchone()
@@ -162,10 +174,11 @@ async def read(
 
 
 def _parse(operator: str, found: Mapping[str, Any]) -> Inventory:
-    roles_in, databases_in = defaultdict(int), defaultdict(int)
+    by_role: Counter[str] = Counter()
+    by_database: Counter[str] = Counter()
     for database, role, count in found["sessions"] or ():
-        roles_in[role] += count
-        databases_in[database] += count
+        by_role[role] += count
+        by_database[database] += count
     role_settings, database_settings = _settings(found["settings"] or ())
     members, member_of = _memberships(found["memberships"] or ())
     grants = _grants(found["grants"] or ())
@@ -179,18 +192,32 @@ def _parse(operator: str, found: Mapping[str, Any]) -> Inventory:
         admin_is_superuser=found["admin_is_superuser"],
         roles={
             name: Role(
-                name, *attributes, valid_until or "", role_settings[name], member_of[name], members[name],
-                from_comment(comment), roles_in[name],
+                **row,
+                mark=from_comment(comment),
+                settings=role_settings[name],
+                member_of=member_of[name],
+                members=members[name],
+                connections=by_role[name],
             )
-            for name, *attributes, valid_until, comment in found["roles"] or ()
+            for name, comment, row in _rows(found["roles"])
         },
         databases={
             name: Database(
-                name, *attributes, database_settings[name], grants[name], size, from_comment(comment), databases_in[name]
+                **row,
+                mark=from_comment(comment),
+                settings=database_settings[name],
+                grants=grants[name],
+                connections=by_database[name],
             )
-            for name, *attributes, size, comment in found["databases"] or ()
+            for name, comment, row in _rows(found["databases"])
         },
-    )  # fmt: skip
+    )
+
+
+def _rows(rows: Collection[dict[str, Any]] | None) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
+    for row in rows or ():
+        comment = row.pop("comment")
+        yield row["name"], comment, row
 
 
 Texts = defaultdict[str, tuple[str, ...]]

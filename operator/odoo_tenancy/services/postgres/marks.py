@@ -1,7 +1,7 @@
 """How a role or database says whose it is: a comment on it.
 
-Comments on roles and databases can be read by everybody who can connect anywhere on the server, so a mark holds random ids
-and dates, never a customer's or an image's name.
+Comments on roles and databases can be read by everybody who can connect anywhere on the server, so a mark
+holds random ids and dates, never a customer's or an image's name.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal
 MADE_BY = "odoo-tenancy"
 
 Stage = Literal["making", "open", "ready"]
-"""``making``: not yet anybody's. ``open``: its tenant may connect. ``ready``: it has an identity and an administrator's
-password of its own; of a template: it may be cloned."""
+"""``making``: not yet anybody's. ``open``: its tenant may connect. ``ready``: it has an identity and an
+administrator's password of its own; of a template: it may be cloned."""
 
 
 @dataclass(frozen=True, slots=True)

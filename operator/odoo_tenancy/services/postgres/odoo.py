@@ -1,7 +1,7 @@
 """What the operator reads and writes in Odoo's own tables.
 
-Always as the tenant's login role, never as the admin: whoever owns the tables can put a view or a trigger in their place,
-and that would run with the rights of whoever asks.
+Always as the tenant's login role, never as the admin: whoever owns the tables can put a view or a trigger in
+their place, and that would run with the rights of whoever asks.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ async def state(writer: Writer, wanted: TenantDatabase, password: str) -> OdooSt
 async def personalise(
     writer: Writer, wanted: TenantDatabase, password: str, administrator_hash: str, now: datetime
 ) -> None:
-    """Make a fresh database this tenant's own, once: identity and administrator's password, then the mark ``ready``."""
+    """Make a fresh database this tenant's own, once: identity and administrator's password, then the mark
+    ``ready``."""
     found = await writer.look(wanted.names)
     database = found.databases.get(wanted.database)
     if database is None or database.mark is None or database.mark.stage == "making":
@@ -97,8 +98,9 @@ async def set_administrator_password(
 
 
 def _new_identity(now: datetime) -> list[Composed]:
-    """``database.uuid``, ``.secret`` and ``.create_date`` are what ``ir.config_parameter`` makes anew after a duplicate
-    (odoo/addons/base/models/ir_config_parameter.py). ``ir_attachment.location`` = db was for the init Job only."""
+    """``database.uuid``, ``.secret`` and ``.create_date`` are what ``ir.config_parameter`` makes anew after a
+    duplicate (odoo/addons/base/models/ir_config_parameter.py). ``ir_attachment.location`` = db was for the
+    init Job only."""
     values = {
         "database.uuid": str(uuid.uuid4()),
         "database.secret": str(uuid.uuid4()),

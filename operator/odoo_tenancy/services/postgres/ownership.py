@@ -15,8 +15,10 @@ def is_ours(inventory: Inventory, mark: Mark | None, claim: str) -> bool:
 
 
 def check_roles(inventory: Inventory, claim: str, names: tuple[str, ...]) -> None:
-    """Raises:
-    Refused: ``RoleNotOurs``, ``Retained``.
+    """Of those that exist.
+
+    Raises:
+        Refused: ``RoleNotOurs``, ``Retained``.
     """
     for name in names:
         if name in inventory.roles:
@@ -24,14 +26,17 @@ def check_roles(inventory: Inventory, claim: str, names: tuple[str, ...]) -> Non
 
 
 def check_database(inventory: Inventory, claim: str, database: Database) -> None:
-    """Raises:
-    Refused: ``DatabaseNotOurs``, ``Retained``.
+    """The same for a database.
+
+    Raises:
+        Refused: ``DatabaseNotOurs``, ``Retained``.
     """
     _check(inventory, database, claim)
 
 
 def is_ours_half_made(inventory: Inventory, database: Database, owner_role: str, claim: str) -> bool:
-    """What a creation that was cut short left: no mark yet, but the role that is made and marked before it is ours."""
+    """What a creation that was cut short left: no mark yet, but the role that is made and marked before it is
+    ours."""
     role = inventory.roles.get(owner_role)
     return is_half_made(inventory, database) and role is not None and is_ours(inventory, role.mark, claim)
 
@@ -64,8 +69,8 @@ def _check(inventory: Inventory, found: Role | Database, claim: str) -> None:
         )
         raise Refused(
             f"{kind}NotOurs",
-            f"{kind} {found.name} exists and carries {said}, so it isn't touched. Rename or drop it; or, if it is this"
-            f" tenant's and only its comment was lost, write it again: {mend}.",
+            f"{kind} {found.name} exists and carries {said}, so it isn't touched. Rename or drop it;"
+            f" or, if it is this tenant's and only its comment was lost, write that again: {mend}.",
             LOOK_AGAIN,
         )
     if found.mark is not None and found.mark.retained_since:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from psycopg.sql import Composable
+from psycopg.sql import Composed
 
 from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.services.postgres import databases, roles, statements
@@ -37,7 +37,7 @@ async def retain(writer: Writer, wanted: TenantDatabase, since: datetime) -> tup
     found = await writer.look(wanted.names)
     ours, database, left = split(found, wanted)
     date = since.isoformat(timespec="seconds")
-    changes: list[Composable] = roles.lock(found, ours)
+    changes: list[Composed] = roles.lock(found, ours)
     for name in ours:
         mark = found.roles[name].mark
         if mark is not None and not mark.retained_since:
@@ -53,7 +53,8 @@ async def retain(writer: Writer, wanted: TenantDatabase, since: datetime) -> tup
 
 
 async def adopt(writer: Writer, wanted: TenantDatabase) -> None:
-    """Write our own marks over those of a former tenant of this claim. Logging in comes later, with the roles' repair."""
+    """Write our own marks over those of a former tenant of this claim. Logging in comes later, with the
+    roles' repair."""
     found = await writer.look(wanted.names)
     database = found.databases.get(wanted.database)
     if database is None and wanted.owner_role not in found.roles:
@@ -67,7 +68,7 @@ async def adopt(writer: Writer, wanted: TenantDatabase) -> None:
         await writer.write(f"roles of {wanted.owner_role}: adopt", changes)
 
 
-def _remarked(found: Inventory, wanted: TenantDatabase) -> Iterator[Composable]:
+def _remarked(found: Inventory, wanted: TenantDatabase) -> Iterator[Composed]:
     for name in wanted.roles:
         if name in found.roles:
             mark = _adoptable(found, wanted, f"Role {name}", found.roles[name].mark)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import psycopg
-from psycopg.sql import SQL, Composable, Literal
+from psycopg.sql import SQL, Composed, Literal
 
 from odoo_tenancy.services.postgres import statements
 from odoo_tenancy.services.postgres.errors import PostgresPrivilegeMissing
@@ -19,8 +19,8 @@ from odoo_tenancy.services.postgres.writer import Session, Writer
 async def ensure(writer: Writer, wanted: TenantDatabase, password: str) -> None:
     """Make the roles that are missing and repair those that differ.
 
-    Some attributes only a superuser may take away again. A login role owns nothing, so it is made anew; the owner role
-    can't be, and is reported.
+    Some attributes only a superuser may take away again. A login role owns nothing, so it is made anew; the
+    owner role can't be, and is reported.
     """
     found = await writer.look(wanted.names)
     check_roles(found, wanted.claim, wanted.roles)
@@ -41,8 +41,8 @@ async def ensure(writer: Writer, wanted: TenantDatabase, password: str) -> None:
     remaining = role_differences(found, wanted)
     if remaining:
         raise PostgresPrivilegeMissing(
-            f"On PostgreSQL at {writer.address} {'; '.join(map(str, remaining))}. The admin role {found.admin} may not"
-            " undo this: let a superuser do it."
+            f"On PostgreSQL at {writer.address} {'; '.join(map(str, remaining))}."
+            f" The admin role {found.admin} may not undo this: let a superuser do it."
         )
 
 
@@ -67,7 +67,7 @@ async def end_sessions(writer: Writer, found: Inventory, roles: Iterable[str], d
     await writer.write(f"sessions in {database}: end", [statement])
 
 
-def lock(found: Inventory, roles: Iterable[str]) -> list[Composable]:
+def lock(found: Inventory, roles: Iterable[str]) -> list[Composed]:
     """Nobody logs in as these any more, and the admin may end their sessions and drop what is theirs."""
     names = list(roles)
     return [
@@ -85,11 +85,11 @@ def verifier(role: str, password: str) -> bytes:
         connection.finish()
 
 
-def _shape(found: Inventory, wanted: TenantDatabase, password: str) -> list[Composable]:
+def _shape(found: Inventory, wanted: TenantDatabase, password: str) -> list[Composed]:
     mark = Mark(found.operator, wanted.claim)
     idle_is_missing = wanted.idle_login_role not in found.roles
     roles = [r for r in wanted.roles if not (r == wanted.idle_login_role and idle_is_missing)]
-    changes: list[Composable] = []
+    changes: list[Composed] = []
     for name in roles:
         if name not in found.roles:
             changes += statements.create_role(found, name, mark)
@@ -102,12 +102,11 @@ def _shape(found: Inventory, wanted: TenantDatabase, password: str) -> list[Comp
 
 
 async def _drop_login(writer: Writer, found: Inventory, wanted: TenantDatabase, name: str) -> None:
-    """Its open sessions keep what it could do, so they end first; what it made without its owner's role stays."""
+    """Its open sessions keep what it could do, so they end first; what it made without its owner's role
+    stays."""
     if name not in found.roles:
         return
-    await writer.write(
-        f"role {name}: let the admin act as it", lock(found, []) + statements.admit_admin(found, name)
-    )
+    await writer.write(f"role {name}: let the admin act as it", statements.admit_admin(found, name))
     await end_sessions(writer, found, [name], wanted.database)
     database = found.databases.get(wanted.database)
     if database is not None and database.allow_connections:
@@ -127,6 +126,6 @@ def _refuse_what_only_a_superuser_mends(found: Inventory, wanted: TenantDatabase
         role = found.roles.get(name)
         if role and (role.superuser or (name == wanted.owner_role and _is_beyond_us(found, role))):
             raise PostgresPrivilegeMissing(
-                f"Role {name} has SUPERUSER, REPLICATION or BYPASSRLS, which the admin role {found.admin} can't take"
-                f" away. As a superuser: ALTER ROLE {name} NOSUPERUSER NOREPLICATION NOBYPASSRLS."
+                f"Role {name} has SUPERUSER, REPLICATION or BYPASSRLS, which {found.admin} can't take away."
+                f" As a superuser: ALTER ROLE {name} NOSUPERUSER NOREPLICATION NOBYPASSRLS."
             )

@@ -17,8 +17,8 @@ from odoo_tenancy.services.postgres.writer import Writer
 class PostgresServer:
     """Reads and changes what is ours on one server, as an admin with CREATEDB and CREATEROLE; 15 and later.
 
-    Every method may be called at any time and again after a crash at any point: it goes on where it was cut short and
-    does nothing twice. Calls for different tenants may run at once.
+    Every method may be called at any time and again after a crash at any point: it goes on where it was cut
+    short and does nothing twice. Calls for different tenants may run at once.
 
     All raise what :mod:`odoo_tenancy.services.postgres.errors` lists, and ``Refused`` with ``RoleNotOurs``,
     ``DatabaseNotOurs`` or ``Retained`` where something under our name isn't this tenant's.
@@ -40,13 +40,14 @@ class PostgresServer:
     async def inventory(self, *, sizes: bool = True) -> Inventory:
         """Everything of ours and the server's figures, by one query.
 
-        ``sizes``: with each database's bytes, for which the server looks at every file; leave it out where it isn't
-        needed.
+        ``sizes``: with each database's bytes, for which the server looks at every file; leave it out where it
+        isn't needed.
         """
         return await self._writer.look(None, sizes)
 
     async def ensure_roles(self, wanted: TenantDatabase, password: str) -> None:
-        """Make the roles, or repair every attribute that differs. ``password`` is for a login role that is made."""
+        """Make the roles, or repair every attribute that differs. ``password`` is for a login role that is
+        made."""
         await roles.ensure(self._writer, wanted, password)
 
     async def set_password(self, wanted: TenantDatabase, password: str) -> None:
@@ -54,7 +55,8 @@ class PostgresServer:
         await roles.set_password(self._writer, wanted, password)
 
     async def ensure_database(self, wanted: TenantDatabase, template: str | None = None) -> None:
-        """Make the database, empty or as a clone of ``template``, and open it to its tenant; or repair what differs.
+        """Make the database, empty or as a clone of ``template``, and open it to its tenant; or repair what
+        differs.
 
         An existing database is never made anew for the sake of another ``template``.
 
@@ -79,7 +81,8 @@ class PostgresServer:
     async def personalise(
         self, wanted: TenantDatabase, password: str, administrator_hash: str, now: datetime
     ) -> None:
-        """Once, before the first web process: an identity of its own, the administrator's password, no demo passwords.
+        """Once, before the first web process: an identity of its own, the administrator's password, no demo
+        passwords.
 
         Afterwards the database's mark says ``ready``, which the inventory shows.
 
@@ -102,7 +105,8 @@ class PostgresServer:
         await odoo.set_administrator_password(self._writer, wanted, password, administrator_hash)
 
     async def make_template(self, source: TenantDatabase, template: str) -> None:
-        """Copy a fresh database, initialised and not yet personalised, into a template that no tenant can connect to.
+        """Copy a fresh database, initialised and not yet personalised, into a template that no tenant can
+        connect to.
 
         Raises:
             Refused: ``NotATemplateSource``.
@@ -115,7 +119,8 @@ class PostgresServer:
         await templates.drop(self._writer, template)
 
     async def drop(self, wanted: TenantDatabase) -> tuple[str, ...]:
-        """Drop the database and the roles. Returns what exists under these names, isn't ours and was left alone.
+        """Drop the database and the roles. Returns what exists under these names, isn't ours and was left
+        alone.
 
         Raises:
             Waiting: ``DatabaseInUse`` while a stranger, whom only a superuser could send away, is connected.
@@ -123,7 +128,8 @@ class PostgresServer:
         return await retention.drop(self._writer, wanted)
 
     async def retain(self, wanted: TenantDatabase, since: datetime) -> tuple[str, ...]:
-        """Keep everything for a later ``adopt``, but let nobody in. Returns what isn't ours, as :meth:`drop` does."""
+        """Keep everything for a later ``adopt``, but let nobody in. Returns what isn't ours, as :meth:`drop`
+        does."""
         return await retention.retain(self._writer, wanted, since)
 
     async def adopt(self, wanted: TenantDatabase, password: str) -> None:

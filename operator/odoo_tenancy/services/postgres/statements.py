@@ -38,7 +38,8 @@ def create_role(inventory: Inventory, name: str, mark: Mark) -> list[Composed]:
 
 
 def admit_admin(inventory: Inventory, role: str) -> list[Composed]:
-    """From 16 on a creator may administer what it made, but neither has its rights nor may act as it, until it says so."""
+    """From 16 on a creator may administer what it made, but neither has its rights nor may act as it, until
+    it says so."""
     if inventory.admin_is_superuser:
         return []
     return [_grant_membership(inventory, role, inventory.admin)]
@@ -57,7 +58,8 @@ def shape_owner(inventory: Inventory, wanted: TenantDatabase) -> list[Composed]:
 def shape_login(inventory: Inventory, wanted: TenantDatabase, name: str) -> list[Composed]:
     """Every attribute of a login role as it should be.
 
-    ``SET role`` as the role's own setting outlives DISCARD ALL, so that whatever Odoo makes belongs to the owner.
+    ``SET role`` as the role's own setting outlives DISCARD ALL, so that whatever Odoo makes belongs to the
+    owner.
     """
     role = inventory.roles.get(name)
     login = SQL("LOGIN") if name == wanted.login_role else SQL("NOLOGIN")
@@ -81,7 +83,8 @@ def lock_roles(roles: Iterable[str]) -> list[Composed]:
 
 
 def drop_roles(roles: Iterable[str]) -> list[Composed]:
-    """With what they may have left in the current database and on shared objects: large objects need no privilege."""
+    """With what they may have left in the current database and on shared objects: large objects need no
+    privilege."""
     names = SQL(", ").join(Identifier(role) for role in roles)
     return [SQL("DROP OWNED BY {}").format(names), SQL("DROP ROLE {}").format(names)]
 
@@ -114,7 +117,7 @@ def seal(name: str, mark: Mark) -> list[Composed]:
 def grant_connect(wanted: TenantDatabase) -> Composed:
     """To the owner role; the login roles have it as its members."""
     return SQL("GRANT {} ON DATABASE {} TO {}").format(
-        SQL(", ").join(SQL(privilege) for privilege in OWNER_PRIVILEGES),  # type: ignore[arg-type]  # constants
+        SQL(", ").join(SQL(privilege) for privilege in OWNER_PRIVILEGES),
         Identifier(wanted.database),
         Identifier(wanted.owner_role),
     )
@@ -131,10 +134,12 @@ def create_extension(name: str) -> Composed:
 
 
 def hand_over(former: Iterable[str], owner: str) -> list[Composed]:
-    """In a clone: all objects to their new owner, and an end to the former ones' privileges and default privileges.
+    """In a clone: all objects to their new owner, and an end to the former ones' privileges and default
+    privileges.
 
-    DROP OWNED finds no object any more after REASSIGN, only privileges: those in this database, and **those on shared
-    objects**: a role that may connect to its own database has to be given that again in the same transaction.
+    DROP OWNED finds no object any more after REASSIGN, only privileges: those in this database, and **those
+    on shared objects**: a role that may connect to its own database has to be given that again in the same
+    transaction.
     """
     names = SQL(", ").join(Identifier(role) for role in former)
     return [
@@ -183,7 +188,8 @@ def drop_database(name: str) -> Composed:
 
 
 def _attributes(inventory: Inventory, name: str, role: Role | None, login: SQL, limit: int) -> list[Composed]:
-    """SUPERUSER, REPLICATION and BYPASSRLS are named only by a superuser: for others naming them is an error already."""
+    """SUPERUSER, REPLICATION and BYPASSRLS are named only by a superuser: for others naming them is an error
+    already."""
     powers = SQL(" NOSUPERUSER NOREPLICATION NOBYPASSRLS") if inventory.admin_is_superuser else SQL("")
     statements = [
         SQL(

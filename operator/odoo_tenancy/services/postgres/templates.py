@@ -1,4 +1,5 @@
-"""Template databases: a fresh Odoo, cloned in a tenth of a second. A half-made one is never cloned: its mark says so."""
+"""Template databases: a fresh Odoo, cloned in a tenth of a second. A half-made one is never cloned: its mark
+says so."""
 
 from __future__ import annotations
 
@@ -11,23 +12,10 @@ from odoo_tenancy.services.postgres.wanted import TenantDatabase
 from odoo_tenancy.services.postgres.writer import Session, Writer
 
 
-def is_ready(inventory: Inventory, template: str) -> bool:
-    """Whether it can be cloned."""
-    database = inventory.databases.get(template)
-    mark = database.mark if database else None
-    return (
-        database is not None
-        and database.is_template
-        and mark is not None
-        and mark.operator == inventory.operator
-        and mark.stage == "ready"
-    )
-
-
 async def make(writer: Writer, source: TenantDatabase, template: str) -> None:
     """Copy a tenant's fresh database: initialised, never served, still without an identity of its own."""
     found = await writer.look((*source.names, template))
-    if is_ready(found, template):
+    if databases.is_ready_template(found, template):
         return
     check_roles(found, "", (template,))
     if template not in found.roles:
@@ -36,7 +24,8 @@ async def make(writer: Writer, source: TenantDatabase, template: str) -> None:
         found = await writer.look((*source.names, template))
     if not await _has_copy(writer, found, template):
         await _copy(writer, found, source, template)
-    # DROP OWNED takes from the source's roles what they may do with their own database too: it is given back at once.
+    # DROP OWNED takes from the source's roles what they may do with their own database too: it is given back
+    # at once.
     change = [*statements.hand_over(source_roles(found, source), template), statements.grant_connect(source)]
     await writer.write(f"database {template}: give to role {template}", change, Session(template))
     finish = statements.finish_template(template, Mark(found.operator, stage="ready"))

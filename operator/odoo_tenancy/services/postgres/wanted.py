@@ -9,8 +9,8 @@ from odoo_tenancy.services.postgres.inventory import PUBLIC, Database, Grant, In
 
 UNLIMITED = -1
 OWNER_PRIVILEGES = ("CONNECT", "TEMPORARY")
-"""Of the tenant's owner role on its database; the login roles have them as its members. CREATE (schemas, trusted
-extensions such as plperl) stays with the admin."""
+"""Of the tenant's owner role on its database; the login roles have them as its members. CREATE (schemas,
+trusted extensions such as plperl) stays with the admin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Difference:
 
 
 def differences(inventory: Inventory, wanted: TenantDatabase) -> tuple[Difference, ...]:
-    """All of them, roles first. Empty: the tenant is as it should be (its password aside, which can't be looked at)."""
+    """All of them, roles first. Empty: the tenant is as it should be (its password aside, which can't be
+    looked at)."""
     return (*role_differences(inventory, wanted), *database_differences(inventory, wanted))
 
 
@@ -123,7 +124,8 @@ def foreign_roles(wanted: TenantDatabase, role: Role) -> Iterator[Membership]:
 
 
 def needs_membership(inventory: Inventory, role: Role) -> bool:
-    """The admin acts as the role (to give objects to it, to end its sessions), which only a superuser may without this."""
+    """The admin acts as the role (to give objects to it, to end its sessions), which only a superuser may
+    without this."""
     return not inventory.admin_is_superuser and not any(
         m.member == inventory.admin and m.inherit and m.set for m in role.members
     )
@@ -176,7 +178,7 @@ def _say(value: object) -> str:
 def is_half_made(inventory: Inventory, database: Database) -> bool:
     """Created, but not yet marked: it belongs to us, and nobody could ever connect to it.
 
-    CREATE DATABASE and its COMMENT can't be one transaction. A database that somebody else made under our name isn't
-    owned by our admin; one that the admin made by hand would let people in.
+    CREATE DATABASE and its COMMENT can't be one transaction. A database that somebody else made under our
+    name isn't owned by our admin; one that the admin made by hand would let people in.
     """
     return database.mark is None and database.owner == inventory.admin and not database.allow_connections

@@ -1,4 +1,5 @@
-"""The one place from which a server is read and changed: each change a transaction, announced before and after."""
+"""The one place from which a server is read and changed: each change a transaction, announced before and
+after."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-from psycopg.sql import SQL, Composable
+from psycopg.sql import SQL, Composed
 
 from odoo_tenancy.api.observe import WriteHook
 from odoo_tenancy.services.postgres import inventory
@@ -43,23 +44,23 @@ class Writer:
             async with self.connections.admin() as connection:
                 return await inventory.read(connection, self.operator, names, sizes)
 
-    async def write(
-        self, what: str, statements: Sequence[Composable], session: Session | None = None
-    ) -> None:
+    async def write(self, what: str, statements: Sequence[Composed], session: Session | None = None) -> None:
         """Run the statements in one transaction and one round trip.
 
         Args:
             what: names the object and the change; in the error's message, and what the hook is told.
-            statements: at least one.
+            statements: where there are none, nothing happens.
             session: where, when not as the admin in its own database.
         """
+        if not statements:
+            return
         self._hook.before_write(f"postgres {what}")
         with translated(self.address, what):
             async with self._connect(session) as connection, connection.transaction():
                 await connection.execute(SQL("; ").join(statements))
         self._hook.after_write(f"postgres {what}")
 
-    async def write_alone(self, what: str, statement: Composable) -> None:
+    async def write_alone(self, what: str, statement: Composed) -> None:
         """Run CREATE DATABASE or DROP DATABASE, which no transaction may hold and which take their time."""
         self._hook.before_write(f"postgres {what}")
         with translated(self.address, what):
