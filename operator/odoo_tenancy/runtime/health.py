@@ -4,8 +4,8 @@ loop hangs.
 ``/healthz`` (liveness) fails for what a restart mends: an event loop that stands still, a Lease that was
 lost, a worker stuck on one object, a watch that stayed dead although it was connected anew again and again.
 ``/readyz`` fails for all of these and for what a restart does not mend: a watch that has just gone silent, an
-API server that doesn't answer, kinds that are not installed. A replica that waits for the Lease is ready (a
-rolling update counts on it); the body says ``standby``.
+API server that doesn't answer, kinds or rights that are not installed. A replica that waits for the Lease is
+ready (a rolling update counts on it); the body says ``standby``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def checks(pulse: Pulse, now: float, limits: Limits) -> tuple[Check, ...]:
         return (_loop(pulse, now, limits),)
     found = [_loop(pulse, now, limits), _lease(pulse, limits)]
     if pulse.role is Role.LEADER:
-        found += [_worker(pulse, limits), _kinds(pulse)]
+        found += [_worker(pulse, limits), _kinds(pulse), _rights(pulse)]
         found += [_watch(name, silence, limits) for name, silence in pulse.watches]
     return tuple(found)
 
@@ -81,6 +81,11 @@ def _worker(pulse: Pulse, limits: Limits) -> Check:
 def _kinds(pulse: Pulse) -> Check:
     text = f"Not installed: {', '.join(pulse.missing)}. Apply crds/." if pulse.missing else ""
     return Check("kinds", not pulse.missing, False, text)
+
+
+def _rights(pulse: Pulse) -> Check:
+    text = f"Not allowed to list and watch: {', '.join(pulse.denied)}. Apply the roles in manifests/."
+    return Check("rights", not pulse.denied, False, text if pulse.denied else "")
 
 
 def _watch(name: str, silence: float, limits: Limits) -> Check:

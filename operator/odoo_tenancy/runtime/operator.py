@@ -19,7 +19,6 @@ import aiohttp
 import structlog
 
 from odoo_tenancy import __version__
-from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.runtime.clock import Clock, RealClock
 from odoo_tenancy.runtime.connection import Connection, connection
@@ -30,8 +29,8 @@ from odoo_tenancy.runtime.pulse import Heart, Pulse, Role
 from odoo_tenancy.runtime.queue import Backoff, WorkQueue
 from odoo_tenancy.runtime.settings import Settings
 from odoo_tenancy.runtime.silence import Silences
-from odoo_tenancy.runtime.stream import Stream, Watched
-from odoo_tenancy.runtime.watch import OwnKinds, children
+from odoo_tenancy.runtime.stream import Stream
+from odoo_tenancy.runtime.watch import ChildFeed, OwnKinds, children
 from odoo_tenancy.runtime.wiring import Build, Context, Wiring, build_reconcilers
 from odoo_tenancy.runtime.workers import Workers
 
@@ -152,18 +151,10 @@ class Operator:
             await asyncio.sleep(_KINDS_RETRY)
 
     def _streams(self, session: aiohttp.ClientSession, wiring: Wiring) -> list[Stream]:
-        def saw(event_type: str, body: Manifest) -> None:
-            key = wiring.child_saw(event_type, body)
-            if key is not None:
-                self.queue.add(key)
-
-        def listed(watched: Watched, uids: frozenset[str]) -> None:
-            for key in wiring.children_listed(watched.api_version, watched.kind, uids):
-                self.queue.add(key)
-
+        feed = ChildFeed(wiring.children, self.queue.add)
         idle = self.settings.watch_idle
         return [
-            Stream(session, watched, saw, listed, self.silences, self.clock, idle)
+            Stream(session, watched, feed, self.silences, self.clock, idle)
             for watched in (children(self.settings) if wiring.reconcilers else ())
         ]
 
@@ -222,7 +213,7 @@ class Operator:
         pulse = Pulse(
             at, self.status.role, self.queue.state(), api_silence=silence, missing=self.status.missing
         )
-        return replace(pulse, watches=self.silences.seconds())
+        return replace(pulse, watches=self.silences.seconds(), denied=self.silences.denied)
 
     def _publish(self, pulse: Pulse) -> None:
         self.metrics.queue(pulse.queue)

@@ -44,6 +44,9 @@ class Pulse:
     api_silence: float = 0.0
     """Seconds since the API server last answered about the Lease."""
 
+    denied: tuple[str, ...] = ()
+    """Watches that the operator has no right to."""
+
     missing: tuple[str, ...] = ()
     """Kinds of ours that the API server doesn't know yet."""
 

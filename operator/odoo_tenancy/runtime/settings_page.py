@@ -1,5 +1,4 @@
-"""``docs/settings.md`` from the class: ``python -m odoo_tenancy.runtime.settings_page >
-docs/settings.md``."""
+"""Makes ``docs/settings.md`` from the class: run as a module, it prints the page."""
 
 from __future__ import annotations
 
@@ -12,8 +11,7 @@ _HEAD = f"""# Settings
 The operator reads its settings once, from environment variables that begin with `{PREFIX}`. A value that
 cannot be is refused at the start, with exit status 2 and the variable's name.
 
-<!-- Made from the class Settings by `python -m odoo_tenancy.runtime.settings_page`; edit the class instead.
--->
+<!-- Made from the class Settings by `python -m odoo_tenancy.runtime.settings_page`: edit the class. -->
 
 | variable | default | meaning |
 |---|---|---|

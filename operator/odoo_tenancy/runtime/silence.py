@@ -22,6 +22,7 @@ class Silences:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._last: dict[str, float] = {}
+        self._denied: set[str] = set()
         self._streams: dict[str, _Stream] = {}
 
     def expect(self, name: str) -> None:
@@ -30,7 +31,18 @@ class Silences:
 
     def heard(self, name: str) -> None:
         """It gave a sign."""
+        self._denied.discard(name)
         self._last[name] = self._now()
+
+    def deny(self, name: str) -> None:
+        """The API server answers, and refuses: not a dead watch, but one that we have no right to."""
+        self.forget(name)
+        self._denied.add(name)
+
+    @property
+    def denied(self) -> tuple[str, ...]:
+        """The watches that we have no right to."""
+        return tuple(sorted(self._denied))
 
     def forget(self, name: str) -> None:
         """It is not there, and need not be."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import aiohttp
 import structlog
@@ -23,8 +23,8 @@ CHUNK = 250
 _BREATH = 50
 """Objects after which a long list lets others run."""
 
-ABSENT_RETRY = 60.0
-"""Seconds until a kind that isn't served is asked for again."""
+ASK_AGAIN = 30.0
+"""Seconds until a kind that isn't served, or may not be watched, is asked for again."""
 
 RETRY_CAP = 10.0
 """Longest pause in seconds between two attempts to connect."""
@@ -57,15 +57,27 @@ class _Absent(Exception):
     """The kind is not served: its CRD is not installed."""
 
 
+class _Denied(Exception):
+    """The operator may not list or watch that kind."""
+
+
+class Feed(Protocol):
+    """Who wants to know."""
+
+    def saw(self, event_type: str, body: Manifest) -> None:
+        """``ADDED`` (also for what was listed), ``MODIFIED`` or ``DELETED``, and the object."""
+        ...
+
+    def listed(self, watched: Watched, uids: frozenset[str]) -> None:
+        """A list is complete: these exist. Nobody says what was deleted while no watch ran."""
+        ...
+
+
 class Stream:
     """One watch. Keeps no object and no task per object.
 
     Args:
         session: of ``Connection``.
-        saw: called with ``ADDED``, ``MODIFIED`` or ``DELETED`` and the object; a listed one counts as
-            ``ADDED``.
-        listed: called after each complete list with the UIDs that exist, as nobody says what was deleted
-            meanwhile.
         idle: seconds without a sign after which it connects anew.
     """
 
@@ -73,16 +85,14 @@ class Stream:
         self,
         session: aiohttp.ClientSession,
         watched: Watched,
-        saw: Callable[[str, Manifest], None],
-        listed: Callable[[Watched, frozenset[str]], None],
+        feed: Feed,
         silences: Silences,
         clock: Clock,
         idle: float,
     ) -> None:
         self.watched = watched
         self._session = session
-        self._saw = saw
-        self._listed = listed
+        self._feed = feed
         self._silences = silences
         self._clock = clock
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=idle)
@@ -104,7 +114,10 @@ class Stream:
             except _Absent:
                 self._version = None
                 self._silences.forget(self.watched.name)
-                await self._clock.wait(self._never, ABSENT_RETRY)
+                await self._clock.wait(self._never, ASK_AGAIN)
+            except _Denied:
+                self._silences.deny(self.watched.name)
+                await self._clock.wait(self._never, ASK_AGAIN)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 await self._pause(error)
 
@@ -130,12 +143,14 @@ class Stream:
             self._sign()
             for number, item in enumerate(page["items"], 1):
                 # The items of a list leave out what the list says for all of them.
-                self._saw("ADDED", {"apiVersion": self.watched.api_version, "kind": self.watched.kind} | item)
+                self._feed.saw(
+                    "ADDED", {"apiVersion": self.watched.api_version, "kind": self.watched.kind} | item
+                )
                 uids.add(item["metadata"]["uid"])
                 if number % _BREATH == 0:
                     await asyncio.sleep(0)
             if not page["metadata"].get("continue"):
-                self._listed(self.watched, frozenset(uids))
+                self._feed.listed(self.watched, frozenset(uids))
                 return str(page["metadata"]["resourceVersion"])
             query["continue"] = page["metadata"]["continue"]
 
@@ -161,7 +176,7 @@ class Stream:
         self._sign()
         self._version = body["metadata"]["resourceVersion"]
         if kind != "BOOKMARK":
-            self._saw(kind, body)
+            self._feed.saw(kind, body)
 
     def _query(self) -> dict[str, str]:
         return {"labelSelector": self.watched.selector} if self.watched.selector else {}
@@ -170,6 +185,8 @@ class Stream:
     def _check(response: aiohttp.ClientResponse) -> None:
         if response.status == 404:
             raise _Absent
+        if response.status == 403:
+            raise _Denied
         if response.status == 410:
             raise _Expired
         response.raise_for_status()

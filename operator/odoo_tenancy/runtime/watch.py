@@ -16,6 +16,8 @@ import aiohttp
 import kopf
 
 from odoo_tenancy.api.meta import API_VERSION, GROUP, VERSION, Key, Manifest
+from odoo_tenancy.cluster import foreign
+from odoo_tenancy.cluster.children import Children
 from odoo_tenancy.cluster.kinds import path
 from odoo_tenancy.runtime.connection import Connection
 from odoo_tenancy.runtime.settings import Settings
@@ -41,24 +43,16 @@ _CHILDREN = (
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("policy/v1", "PodDisruptionBudget"),
     ("traefik.io/v1alpha1", "Middleware"),
-    ("traefik.io/v1alpha1", "IngressRoute"),
     ("cert-manager.io/v1", "Certificate"),
 )
-_ALSO_STRANGERS = (
-    ("v1", "Service"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("networking.k8s.io/v1", "Ingress"),
-)
-"""One of these in a tenant's namespace that isn't ours opens it: both halves are wanted, so there is no
-selector."""
 
 
 def children(settings: Settings) -> tuple[Watched, ...]:
-    """What the operator makes, by our label (and the pools that it serves), and what strangers may have put
-    beside."""
+    """What the operator makes, by our label (and the pools that it serves); and all that may open a namespace,
+    whose ever it is, so without a selector."""
     pools = f",{GROUP}/pool in ({','.join(settings.pools)})" if settings.pools else ""
     ours = tuple(Watched(api_version, kind, _MANAGED + pools) for api_version, kind in _CHILDREN)
-    return ours + tuple(Watched(api_version, kind) for api_version, kind in _ALSO_STRANGERS)
+    return ours + tuple(Watched(api_version, kind) for api_version, kind in foreign.KINDS)
 
 
 class Interest:
@@ -91,6 +85,28 @@ def _signature(metadata: Manifest) -> tuple[object, ...]:
     ours = tuple(sorted((k, v) for k, v in annotations.items() if k.startswith(_OURS)))
     held = _FINALIZER in (metadata.get("finalizers") or ())
     return (metadata.get("generation"), metadata.get("deletionTimestamp"), ours, held)
+
+
+class ChildFeed:
+    """Takes the children's events to the memory of them, and from there to the queue."""
+
+    def __init__(self, memory: Children, add: Callable[[Key], None]) -> None:
+        self._memory = memory
+        self._add = add
+
+    def saw(self, event_type: str, body: Manifest) -> None:
+        """One event of one object."""
+        key = self._memory.saw(event_type, body)
+        if key is not None:
+            self._add(key)
+        if (body["apiVersion"], body["kind"]) in foreign.KINDS:
+            for key in self._memory.saw_foreign(event_type, body):
+                self._add(key)
+
+    def listed(self, watched: Watched, uids: frozenset[str]) -> None:
+        """A complete list: what it lacks was deleted while nobody watched."""
+        for key in self._memory.listed(watched.api_version, watched.kind, uids):
+            self._add(key)
 
 
 Seen = Callable[[str | None, Manifest], None]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from odoo_tenancy.api.meta import Key, Manifest
+from odoo_tenancy.api.meta import Key
+from odoo_tenancy.cluster.children import Children
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.reconcile.result import Reconciler
 from odoo_tenancy.runtime.clock import Clock
@@ -30,14 +31,6 @@ class Context:
         self.queue.add_after(key, seconds)
 
 
-def _nobody_saw(_: str, __: Manifest) -> Key | None:
-    return None
-
-
-def _nobody_listed(_: str, __: str, ___: frozenset[str]) -> Iterable[Key]:
-    return ()
-
-
 async def _nothing_to_close() -> None:
     return None
 
@@ -49,12 +42,8 @@ class Wiring:
     reconcilers: Mapping[str, Reconciler] = field(default_factory=dict)
     """By kind; a kind is watched once it has one."""
 
-    child_saw: Callable[[str, Manifest], Key | None] = _nobody_saw
-    """Told of each event of a child, or of a stranger's object beside one; returns whom it concerns."""
-
-    children_listed: Callable[[str, str, frozenset[str]], Iterable[Key]] = _nobody_listed
-    """Told after each complete list of a kind of children (apiVersion, kind) which UIDs exist: what else is
-    remembered of that kind was deleted while nobody watched. Returns whom that concerns."""
+    children: Children = field(default_factory=Children)
+    """Told of each event of a child, and of a stranger's object that may open a namespace."""
 
     seen: Mapping[str, Seen] = field(default_factory=dict)
     """By kind of ours: told of each event of it, before its key is queued."""

@@ -46,6 +46,7 @@ def probe(pulse: Pulse) -> tuple[int, int, list[Any]]:
         (replace(WELL, watches=(("odootenants", 181.0),)), 200, 503, "watch/odootenants"),
         (replace(WELL, watches=(("odootenants", 361.0),)), 503, 503, "watch/odootenants"),
         (replace(WELL, missing=("OdooTenant",)), 200, 503, "kinds"),
+        (replace(WELL, denied=("secrets",)), 200, 503, "rights"),
         (Pulse(NOW, Role.STANDBY, api_silence=200), 200, 503, "lease"),
     ],
 )
