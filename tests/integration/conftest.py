@@ -31,5 +31,7 @@ def crds(control_plane: ControlPlane) -> Path:
     """The folder of our CRDs, which the API server has accepted and serves."""
     kubectl = [str(control_plane.kubectl), f"--kubeconfig={control_plane.kubeconfig}"]
     subprocess.run([*kubectl, "apply", "--server-side", "-k", str(CRDS)], check=True)
-    subprocess.run([*kubectl, "wait", "--for=condition=Established", "--timeout=60s", "-k", str(CRDS)], check=True)
+    subprocess.run(
+        [*kubectl, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], check=True
+    )
     return CRDS
