@@ -25,7 +25,9 @@ DATABASE_MANAGER = f"(?i)(?:^|{_SLASH})web{_SLASH}database{_END}"
 """``/web/database/*``: creates, drops and downloads databases; answers even with ``list_db = False``."""
 DATABASE_SERVICE = f"(?i)(?:^|{_SLASH})xmlrpc(?:{_SLASH}[^/%]+)?{_SLASH}db{_END}"
 """The same over XML-RPC: ``/xmlrpc/db``, ``/xmlrpc/2/db``."""
-API = f"(?i)^(?:{_SLASH})?(?:[a-z]{{2,3}}(?:[_-][^/]{{1,20}})?{_SLASH})?(?:xmlrpc|jsonrpc|json){_END}"
+API = (
+    f"(?i)^(?:{_SLASH})?(?:[a-z]{{2,3}}(?:(?:[_@-]|%40)[^/]{{1,20}})?{_SLASH})?(?:xmlrpc|jsonrpc|json){_END}"
+)
 """Remote interfaces: ``/xmlrpc``, ``/jsonrpc``, ``/json``, also behind a language."""
 
 

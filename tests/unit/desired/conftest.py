@@ -1,0 +1,100 @@
+"""Cases: a tenant's spec, overrides of the pool's, and what reconcile would have read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from odoo_tenancy.api.pool import HostingPool
+from odoo_tenancy.api.tenant import OdooTenant
+from odoo_tenancy.desired.context import Credentials, Peer, PoolFacts, PullSecret, TenantContext, TlsPair
+from odoo_tenancy.desired.effective import effective
+
+GOLDEN = Path(__file__).parent / "golden"
+CLAIM = "0123456789abcdef" * 2
+UID = "00000000-0000-0000-0000-00000000t001"
+CREDENTIALS = Credentials("credential-of-the-database", "credential-of-the-master", "credential-of-the-admin")
+
+Case = Mapping[str, Any]
+MakePool = Callable[..., HostingPool]
+MakeTenant = Callable[..., OdooTenant]
+MakeContext = Callable[..., TenantContext]
+
+
+@cache
+def pool_manifest() -> dict[str, Any]:
+    return dict(yaml.safe_load((GOLDEN / "pool.yaml").read_text()))
+
+
+@pytest.fixture
+def make_pool() -> MakePool:
+    def make(**spec: Any) -> HostingPool:
+        manifest = pool_manifest()
+        return HostingPool.parse({**manifest, "spec": {**manifest["spec"], **spec}})
+
+    return make
+
+
+@pytest.fixture
+def make_tenant() -> MakeTenant:
+    """A tenant with this spec; what must be there and is not asked for comes along."""
+
+    def make(name: str = "acme", beside: str = "tenants", uid: str = UID, **spec: Any) -> OdooTenant:
+        least = {
+            "tenancy": "Dedicated",
+            "poolRef": {"name": "eu-standard"},
+            "odoo": {"image": "odoo:19.0"},
+            "routing": {"hosts": ["acme.example.com"]},
+        }
+        metadata = {"name": name, "namespace": beside, "uid": uid, "generation": 1}
+        manifest = {
+            "apiVersion": "odootenancy.io/v1alpha1",
+            "kind": "OdooTenant",
+            "metadata": metadata,
+            "spec": {**least, **spec},
+        }
+        return OdooTenant.parse(manifest)
+
+    return make
+
+
+@pytest.fixture
+def make_context(make_pool: MakePool, make_tenant: MakeTenant) -> MakeContext:
+    """The context of a case: ``tenant`` and ``pool`` are specs, ``facts`` what was read beside the CR."""
+
+    def make(
+        tenant: Case | None = None,
+        pool: Case | None = None,
+        facts: Case | None = None,
+        claim: str = CLAIM,
+        **identity: str,
+    ) -> TenantContext:
+        a_pool, a_tenant = make_pool(**(pool or {})), make_tenant(**identity, **(tenant or {}))
+        facts = facts or {}
+        postgres = Peer(
+            namespace_labels={"kubernetes.io/metadata.name": "odoo-data"},
+            pod_labels={"app": "postgres"},
+            ports=(5432,),
+        )
+        tls = facts.get("tls")
+        return TenantContext(
+            tenant=a_tenant,
+            pool=PoolFacts(a_pool, postgres_peers=(postgres,)),
+            claim=claim,
+            credentials=CREDENTIALS,
+            effective=effective(a_tenant, a_pool),
+            database_host="postgres.odoo-data.svc",
+            postgres_ca="-----BEGIN CERTIFICATE-----\n",
+            pull_secrets=tuple(
+                PullSecret(name, text.encode()) for name, text in facts.get("pullSecrets", {}).items()
+            ),
+            extra_config=facts.get("extraConfig", {}),
+            tls=TlsPair(tls["certificate"].encode(), tls["key"].encode()) if tls else None,
+        )
+
+    return make

@@ -1,0 +1,167 @@
+"""What is derived where the spec is silent, and the arithmetic that holds it against budgets."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from odoo_tenancy.api.errors import Refused, Waiting
+from odoo_tenancy.api.tenant import EffectiveSpec
+from odoo_tenancy.desired import budget
+from odoo_tenancy.desired.effective import effective
+
+anything = settings(
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.mark.parametrize(
+    ("tier", "replicas", "budgeted", "spread", "severity", "rpo"),
+    [
+        ("Sandbox", 1, False, "None", "info", 86400),
+        ("Standard", 1, False, "None", "warning", 86400),
+        ("Business", 2, True, "Preferred", "warning", 14400),
+        ("Critical", 3, True, "Required", "critical", 3600),
+    ],
+)
+def test_a_tiers_defaults(make_tenant, make_pool, tier, replicas, budgeted, spread, severity, rpo):
+    got = effective(make_tenant(tier=tier), make_pool())
+    assert (got.replicas, got.max_replicas, got.disruption_budget) == (replicas, replicas, budgeted)
+    assert (got.spread, got.alert_severity, got.rpo_seconds) == (spread, severity, rpo)
+
+
+def test_what_the_spec_says_wins(make_tenant, make_pool):
+    tenant = make_tenant(
+        tier="Critical",
+        objectives={"rpo": "10m"},
+        web={"replicas": 1, "autoscaling": {"maxReplicas": 4}},
+        database={"connectionLimit": 90},
+        filestore={"storageClassName": "fast"},
+    )
+    got = effective(tenant, make_pool())
+    assert (got.replicas, got.max_replicas, got.rpo_seconds, got.rto_seconds) == (1, 4, 600, 1800)
+    assert (got.connections.limit, got.storage_class_name) == (90, "fast")
+
+
+def test_the_status_has_every_derived_value_in_its_schema(make_tenant, make_pool):
+    status = effective(make_tenant(), make_pool()).status()
+    assert EffectiveSpec.model_validate(status).model_dump(by_alias=True, mode="json") == status
+
+
+class TestOneNode:
+    def test_a_tier_gives_way_to_the_volume(self, make_tenant, make_pool):
+        got = effective(
+            make_tenant(tier="Critical", filestore={"accessModes": ["ReadWriteOnce"]}), make_pool()
+        )
+        assert (got.replicas, got.max_replicas, got.autoscaled, got.spread) == (1, 1, False, "None")
+        assert got.single_node
+        assert not got.disruption_budget
+        assert got.rolling_pods == 1
+
+    @pytest.mark.parametrize("web", [{"replicas": 2}, {"autoscaling": {"maxReplicas": 2}}])
+    def test_more_replicas_are_refused_with_the_mend_also_when_the_pool_says_so(
+        self, make_tenant, make_pool, web
+    ):
+        pool = make_pool(storage={"accessModes": ["ReadWriteOnce"]})
+        with pytest.raises(Refused) as refusal:
+            effective(make_tenant(web=web), pool)
+        assert refusal.value.reason == "AccessModeAllowsOneReplica"
+        assert "ReadWriteMany" in refusal.value.message
+
+    def test_a_volume_of_one_pod_is_refused(self, make_tenant, make_pool):
+        with pytest.raises(Refused) as refusal:
+            effective(make_tenant(filestore={"accessModes": ["ReadWriteOncePod"]}), make_pool())
+        assert refusal.value.reason == "AccessModeNotSupported"
+
+
+def test_a_server_that_is_not_the_pools_is_refused_until_there_is_one(make_tenant, make_pool):
+    with pytest.raises(Refused) as refusal:
+        effective(make_tenant(database={"placement": "Dedicated"}), make_pool())
+    assert refusal.value.reason == "DatabasePlacementNotSupported"
+
+
+def test_a_request_never_exceeds_its_limit(make_tenant, make_pool):
+    low = effective(
+        make_tenant(web={"resources": {"limits": {"cpu": "50m", "memory": "64Mi"}}}), make_pool()
+    ).web
+    assert (low.cpu_request, low.memory_request) == ("50m", "64Mi")
+    high = effective(
+        make_tenant(web={"resources": {"requests": {"cpu": "3", "memory": "6Gi"}}}), make_pool()
+    ).web
+    assert (high.cpu_limit, high.memory_limit) == ("3", "6Gi")
+
+
+class TestQuota:
+    def test_the_defaults_fit_into_the_contracts_example(self, make_tenant, make_pool):
+        for tenancy in ("Dedicated", "Shared"):
+            tenant = make_tenant(
+                tenancy=tenancy, quota={"cpu": "4", "memory": "8Gi", "storage": "40Gi", "pods": 20}
+            )
+            budget.check_quota(tenant, effective(tenant, make_pool()))
+
+    def test_a_refusal_shows_the_arithmetic(self, make_tenant, make_pool):
+        tenant = make_tenant(
+            tenancy="Shared",
+            web={"replicas": 2, "resources": {"limits": {"cpu": "2", "memory": "3Gi"}}},
+            filestore={"size": "50Gi"},
+            quota={"cpu": "4", "memory": "8Gi", "storage": "40Gi", "pods": 3},
+        )
+        with pytest.raises(Refused) as refusal:
+            budget.check_quota(tenant, effective(tenant, make_pool()))
+        message = refusal.value.message
+        assert refusal.value.reason == "QuotaTooSmall"
+        assert "cpu: web 3 × 2 + cron 500m + Job 1 = 7.5 of 4" in message
+        assert "memory: web 3 × 3Gi + cron 1Gi + Job 2Gi = 12Gi of 8Gi" in message
+        assert "storage: filestore 50Gi of 40Gi" in message
+        assert "pods: web 3 + cron 1 + Job 1 = 5 of 3" in message
+
+    def test_jobs_have_a_quota_of_their_own_in_a_dedicated_namespace(self, make_tenant, make_pool):
+        tenant = make_tenant(quota={"pods": 3})
+        budget.check_quota(tenant, effective(tenant, make_pool()))
+        shared = make_tenant(tenancy="Shared", quota={"pods": 3})
+        with pytest.raises(Refused):
+            budget.check_quota(shared, effective(shared, make_pool()))
+
+    def test_what_is_not_limited_is_not_checked(self, make_tenant, make_pool):
+        tenant = make_tenant(tier="Critical", web={"replicas": 100})
+        budget.check_quota(tenant, effective(tenant, make_pool()))
+
+    @anything
+    @given(st.integers(1, 50), st.integers(0, 50), st.integers(0, 64))
+    def test_more_never_needs_less(self, make_tenant, make_pool, replicas, extra, workers):
+        def need(replicas: int, workers: int) -> budget.Need:
+            tenant = make_tenant(tenancy="Shared", web={"replicas": replicas, "workers": workers})
+            return budget.need(tenant, effective(tenant, make_pool()))
+
+        small, large = need(replicas, workers), need(replicas + extra, workers)
+        assert (small.cpu, small.memory, small.pods) <= (large.cpu, large.memory, large.pods)
+        assert need(replicas, workers + 1).memory > small.memory
+
+
+class TestConnectionBudget:
+    def test_what_fits_exactly_fits(self, make_pool):
+        budget.check_connections(make_pool(), wanted=37, reserved=363)
+
+    def test_one_too_many_waits_and_says_how_it_was_reckoned(self, make_pool):
+        with pytest.raises(Waiting) as refusal:
+            budget.check_connections(make_pool(), wanted=37, reserved=364)
+        assert refusal.value.reason == "ConnectionBudgetExceeded"
+        assert "other tenants reserve 364, this one needs 37: 1 too many" in refusal.value.message
+
+    def test_overcommit_is_exact(self, make_pool):
+        postgres = {
+            "host": "h",
+            "adminSecretRef": {"name": "a"},
+            "connectionBudget": 100,
+            "overcommit": 1.1,
+        }
+        pool = make_pool(postgres=postgres)
+        budget.check_connections(pool, wanted=110, reserved=0)
+        with pytest.raises(Waiting):
+            budget.check_connections(pool, wanted=111, reserved=0)
+
+    def test_a_read_only_role_counts(self, make_tenant, make_pool):
+        access = {"enabled": True, "connectionLimit": 5}
+        tenant = make_tenant(database={"connectionLimit": 40, "readOnlyAccess": access})
+        assert budget.reservation(tenant, effective(tenant, make_pool())) == 45
