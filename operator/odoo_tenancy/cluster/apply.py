@@ -11,7 +11,7 @@ from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.children import Child, Children
 from odoo_tenancy.cluster.client import Cluster
-from odoo_tenancy.cluster.failures import FieldsTaken, NotOurs
+from odoo_tenancy.cluster.failures import Conflict, FieldsTaken, NotOurs
 from odoo_tenancy.cluster.fields import Path, contains, differing, readable, step
 from odoo_tenancy.cluster.objects import TENANT_UID, ObjectRef, Owner
 from odoo_tenancy.cluster.ownership import (
@@ -41,6 +41,8 @@ _PRUNE_FIRST = (
 )
 _PRUNE_LAST = ("NetworkPolicy", "ResourceQuota", "LimitRange", "PersistentVolumeClaim", "Namespace")
 """Nobody is let in to what is going, and nothing runs without the policies around it."""
+
+_STRIP_ATTEMPTS = 5
 
 _REPLICAS: Path = ("f:spec", "f:replicas")
 
@@ -204,7 +206,7 @@ class Applier:
             changed = [path for path in changed if writers(before, [path], self._children.tolerated)]
         added = extensions(after, self._children.tolerated)
         if added:
-            after = await self._cluster.json_patch(wanted.ref, stripping(after, added))
+            after = await self._strip(wanted.ref, after)
             self._children.applied(wanted.ref, owner, after, wanted.hash)
         drift = self._drift(wanted.ref, before, changed, added)
         if drift is not None:
@@ -222,6 +224,19 @@ class Applier:
                 raise
             await self._cluster.json_patch(wanted.ref, operations)
             return await self._write(owner, wanted, force=True)
+
+    async def _strip(self, ref: ObjectRef, body: Manifest) -> Manifest:
+        """Without what strangers added. A controller that writes its status meanwhile makes us look again."""
+        for _ in range(_STRIP_ATTEMPTS):
+            added = extensions(body, self._children.tolerated)
+            try:
+                return await self._cluster.json_patch(ref, stripping(body, added)) if added else body
+            except Conflict as conflict:
+                latest, lost = await self._cluster.get(ref), conflict
+                if latest is None:
+                    raise
+                body = latest
+        raise lost
 
     async def _write(self, owner: Owner, wanted: _Wanted, *, force: bool) -> Manifest:
         self._children.applying(wanted.ref)

@@ -46,7 +46,7 @@ def union(first: FieldSet, second: FieldSet) -> FieldSet:
 
 def project(value: Any, fields: FieldSet) -> Any:
     """The part of a value that the set names, keyed as the set is: the order of items doesn't show in it."""
-    below = [(key, sub) for key, sub in fields.items() if key != ITSELF]
+    below = list(children(fields))
     if not below or value is MISSING:
         return None if value is MISSING else value
     return {key: project(step(value, key)[1], sub) for key, sub in below}
@@ -54,8 +54,9 @@ def project(value: Any, fields: FieldSet) -> Any:
 
 def differing(before: Any, after: Any, fields: FieldSet, at: Path = ()) -> Iterator[Path]:
     """The fields of the set whose values are not the same in the two objects."""
-    below = [(key, sub) for key, sub in fields.items() if key != ITSELF]
-    if not below or before is MISSING or after is MISSING:
+    below = list(children(fields))
+    missing = before is MISSING or after is MISSING
+    if not below or (missing and at[-1:] and at[-1].startswith("k:")):  # a list's item is named as a whole
         if before != after:
             yield at
         return

@@ -145,6 +145,7 @@ def extensions(body: Manifest, tolerated: frozenset[str] = frozenset()) -> list[
         Extension(path, writer)
         for writer, fields in strangers
         for path in _added(_relevant(fields), ours, ())
+        if locate(body, path) is not None  # a note may outlive its field, where the API server cleared it
     ]
 
 

@@ -1,4 +1,4 @@
-"""A namespace, an owner and a memory per test, on the real API server; and somebody who meddles with kubectl."""
+"""A namespace, an owner and a memory per test, on the real API server; and a meddler's kubectl."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from devcluster.control_plane import ControlPlane
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.apply import Applier

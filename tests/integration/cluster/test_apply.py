@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.cluster.apply import Applier
 from odoo_tenancy.cluster.client import Cluster
@@ -43,7 +44,9 @@ async def test_after_a_restart_everything_is_applied_once_and_stays_as_it_is(sta
     await stage.watch()
     assert (await stage.applier.apply(stage.owner, manifests[:1]))[0].action == "unchanged"
     assert stage.requests.counts == {("patch", "ConfigMap"): 1}
-    assert (await stage.live(manifests[0]))["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert (await stage.live(manifests[0]))["metadata"]["resourceVersion"] == before["metadata"][
+        "resourceVersion"
+    ]
     stage.requests.counts.clear()
     assert actions(await stage.applier.apply(stage.owner, manifests[:1])) == ["unchanged"]
     assert stage.requests.total == 0
@@ -68,7 +71,9 @@ async def test_a_new_wish_is_no_drift(stage: Stage) -> None:
     assert (await stage.live(stage.config_map()))["data"] == {"a": "2", "c": "1"}
 
 
-async def test_a_strangers_object_of_the_same_name_is_refused_before_anything_is_written(stage: Stage) -> None:
+async def test_a_strangers_object_of_the_same_name_is_refused_before_anything_is_written(
+    stage: Stage,
+) -> None:
     stage.kubectl("create", "configmap", "settings", "--from-literal=a=theirs")
     with pytest.raises(NotOurs, match=r"ConfigMap .*/settings exists and was not made by this operator"):
         await stage.applier.apply(stage.owner, [stage.config_map("first"), stage.config_map()])
