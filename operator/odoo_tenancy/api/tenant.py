@@ -87,8 +87,8 @@ class OdooSpec(ApiModel):
         ],
         Schema(maxItems=256, minItems=1, **SET),
     ] = ("base", "web")
-    """Modules that are installed, by technical name; what they depend on comes with them. Modules that are taken off
-    the list stay installed."""
+    """Modules that are installed, by technical name; what they depend on comes with them. Modules that are
+    taken off the list stay installed."""
     languages: Annotated[
         tuple[
             Annotated[
@@ -216,7 +216,8 @@ class DatabaseSpec(ApiModel):
         Rule(
             "has(self.placement) == has(oldSelf.placement) && "
             "(!has(self.placement) || self.placement == oldSelf.placement)",
-            "can't change after creation, the data would stay behind: make a new OdooTenant with bootstrap.fromTenant",
+            "can't change after creation, the data would stay behind: make a new OdooTenant with "
+            "bootstrap.fromTenant",
             field=".placement",
         ),
         Rule(
@@ -234,8 +235,8 @@ class DatabaseSpec(ApiModel):
     placement: Literal["Pool", "Dedicated", "External"] | None = None
     """Whose server; the default follows tenancy (Shared: Pool, Dedicated: Dedicated). Immutable."""
     connection_limit: PositiveCount | None = None
-    """CONNECTION LIMIT of the login role; default: what all processes need at the most replicas. Odoo's ``db_maxconn``
-    is derived from it."""
+    """CONNECTION LIMIT of the login role; default: what all processes need at the most replicas. Odoo's
+    ``db_maxconn`` is derived from it."""
     max_size: Size | None = None
     """Bytes that the database may have; default: not limited."""
     rotate_credentials_every: Duration = "90d"
@@ -264,13 +265,15 @@ class FilestoreSpec(ApiModel):
         Rule(
             "has(self.storageClassName) == has(oldSelf.storageClassName) && "
             "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-            "can't change after creation, a volume keeps its class: make a new OdooTenant with bootstrap.fromTenant",
+            "can't change after creation, a volume keeps its class: make a new OdooTenant with "
+            "bootstrap.fromTenant",
             field=".storageClassName",
         ),
         Rule(
             "has(self.accessModes) == has(oldSelf.accessModes) && "
             "(!has(self.accessModes) || self.accessModes == oldSelf.accessModes)",
-            "can't change after creation, a volume keeps its modes: make a new OdooTenant with bootstrap.fromTenant",
+            "can't change after creation, a volume keeps its modes: make a new OdooTenant with "
+            "bootstrap.fromTenant",
             field=".accessModes",
         ),
     )
@@ -280,7 +283,8 @@ class FilestoreSpec(ApiModel):
     storage_class_name: Annotated[str, Schema(maxLength=253)] | None = None
     """StorageClass; default, and when empty: the pool's. Immutable."""
     access_modes: Annotated[tuple[AccessMode, ...], Schema(maxItems=2, minItems=1, **SET)] | None = None
-    """As in a PersistentVolumeClaim; default: the pool's. ReadWriteOnce alone means one web replica. Immutable."""
+    """As in a PersistentVolumeClaim; default: the pool's. ReadWriteOnce alone means one web replica.
+    Immutable."""
 
 
 class RateLimit(ApiModel):
@@ -309,8 +313,8 @@ class RoutingSpec(ApiModel):
     hosts: Annotated[tuple[HostName, ...], Schema(maxItems=32, minItems=1, **SET)]
     """Host names; the first is in ``status.url``. No two tenants may have the same one."""
     tls: SecretSource | None = None
-    """A certificate of the customer's own (a Secret of type ``kubernetes.io/tls`` beside this object); default: what
-    the pool says."""
+    """A certificate of the customer's own (a Secret of type ``kubernetes.io/tls`` beside this object);
+    default: what the pool says."""
     rate_limit: RateLimit = RateLimit(average=50, burst=100)
     """Requests per client address."""
     allow_from: Cidrs = ()
@@ -347,8 +351,8 @@ class CopyOfBackup(ApiModel):
 
 
 class CopyOfRepository(ApiModel):
-    """What a backup repository holds of a claim: after the loss of a cluster, git, the store and the recovery key are
-    enough."""
+    """What a backup repository holds of a claim: after the loss of a cluster, git, the store and the recovery
+    key are enough."""
 
     policy_ref: LocalRef
     """A BackupPolicy beside this object, with the store and the recovery key."""
@@ -359,8 +363,10 @@ class CopyOfRepository(ApiModel):
         Schema(
             Rule(
                 "self == 'latest' || self.matches("
-                "'^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$')",
-                "must be latest, or a moment such as 2026-11-22T18:00:00Z: the newest recovery point until then is taken",
+                "'^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]"
+                "{2})$')",
+                "must be latest, or a moment such as 2026-11-22T18:00:00Z: the newest recovery point until "
+                "then is taken",
             ),
             maxLength=40,
         ),
@@ -384,7 +390,8 @@ class Bootstrap(ApiModel):
         Rule(
             "[has(self.fromTenant), has(self.fromBackup), has(self.fromRepository), has(self.fromArchive)]"
             ".filter(given, given).size() <= 1",
-            "a tenant starts from one thing: keep at most one of fromTenant, fromBackup, fromRepository, fromArchive",
+            "a tenant starts from one thing: keep at most one of fromTenant, fromBackup, fromRepository, "
+            "fromArchive",
         ),
     )
 
@@ -406,7 +413,8 @@ class AdoptSpec(ApiModel):
         Schema(
             Rule(
                 "self.matches('^([0-9a-f]{32})?$')",
-                "must be empty or a claim: 32 hexadecimal digits, as the condition about the former tenant names it",
+                "must be empty or a claim: 32 hexadecimal digits, as the condition about the former tenant "
+                "names it",
             ),
             maxLength=32,
         ),
@@ -418,8 +426,8 @@ class DeletionSpec(ApiModel):
     """What happens when this object is deleted."""
 
     policy: Literal["Retain", "Backup", "Delete"] = "Backup"
-    """``Retain``: database and volume stay, marked with the claim; ``Backup``: a last backup, then delete; ``Delete``:
-    everything goes."""
+    """``Retain``: database and volume stay, marked with the claim; ``Backup``: a last backup, then delete;
+    ``Delete``: everything goes."""
     protected: bool = False
     """Whether a DELETE is refused at admission."""
 
@@ -446,9 +454,11 @@ class OdooTenantSpec(ApiModel):
             field=".bootstrap",
         ),
         Rule(
-            "self.tenancy == 'Dedicated' || !((has(self.database.placement) && self.database.placement == 'Dedicated')"
+            "self.tenancy == 'Dedicated' || !((has(self.database.placement) && self.database.placement == "
+            "'Dedicated')"
             " || has(self.database.dedicated))",
-            "a Shared tenant can't have a database server of its own: use placement Pool or External, or tenancy "
+            "a Shared tenant can't have a database server of its own: use placement Pool or External, or "
+            "tenancy "
             "Dedicated",
             field=".database",
         ),
@@ -460,7 +470,8 @@ class OdooTenantSpec(ApiModel):
         Rule(
             "!has(self.filestore.accessModes) || 'ReadWriteMany' in self.filestore.accessModes || "
             "(!has(self.web.autoscaling) && (!has(self.web.replicas) || self.web.replicas == 1))",
-            "a ReadWriteOnce volume can be mounted on one node only: use ReadWriteMany, or web.replicas 1 without "
+            "a ReadWriteOnce volume can be mounted on one node only: use ReadWriteMany, or web.replicas 1 "
+            "without "
             "autoscaling",
             field=".filestore.accessModes",
         ),
@@ -489,8 +500,8 @@ class OdooTenantSpec(ApiModel):
     ]
     """The HostingPool. Immutable."""
     namespace: Namespace | None = None
-    """With tenancy Dedicated: the namespace that the operator makes and owns; default ``odoo-<name>``. Refused when it
-    exists and isn't ours. Immutable."""
+    """With tenancy Dedicated: the namespace that the operator makes and owns; default ``odoo-<name>``.
+    Refused when it exists and isn't ours. Immutable."""
     objectives: Objectives = Objectives()
     """Promises about recovery."""
     odoo: OdooSpec
@@ -548,6 +559,8 @@ class EffectiveSpec(ApiModel):
     """Whose Redis."""
     storage_class_name: Line | None = None
     """StorageClass of the filestore; empty: the cluster's default."""
+    hosts: Annotated[tuple[Line, ...], Schema(maxItems=32, **SET)] = ()
+    """The host names that are this tenant's: no other tenant gets them while it asks for them."""
     access_modes: Annotated[tuple[Line, ...], Schema(maxItems=4, **SET)] = ()
     """Access modes of the filestore."""
 

@@ -12,16 +12,16 @@ from odoo_tenancy.desired.namespace import of
 
 DIRECTORY = "/opt/odoo-tenancy"
 INITIALIZE = f"{DIRECTORY}/initialize.py"
+CHECK_IMAGE = f"{DIRECTORY}/check_image.py"
 CRON_PROBE = f"{DIRECTORY}/cron_probe.py"
+_SCRIPTS = ("check_image.py", "cron_probe.py", "initialize.py")
 
 
 @cache
 def _sources() -> dict[str, str]:
     """Part of this package, as much as the code is: read once."""
     package = files("odoo_tenancy.jobs")
-    return {
-        script: package.joinpath(script).read_text("utf-8") for script in ("cron_probe.py", "initialize.py")
-    }
+    return {script: package.joinpath(script).read_text("utf-8") for script in _SCRIPTS}
 
 
 def digest() -> str:

@@ -30,9 +30,9 @@ def pull_secret_name(ctx: TenantContext, name: str) -> str:
     return names.child(ctx.tenant, ctx.claim, f"pull-{names.digest(name, length=8)}")
 
 
-def copies(ctx: TenantContext) -> list[Manifest]:
-    """Copies of what stands beside the CR and is needed where the pods and routes are."""
-    manifests = [
+def pull_copies(ctx: TenantContext) -> list[Manifest]:
+    """Copies of the registry credentials beside the CR, where the pods are."""
+    return [
         _secret(
             ctx,
             pull_secret_name(ctx, secret.name),
@@ -42,10 +42,14 @@ def copies(ctx: TenantContext) -> list[Manifest]:
         )
         for secret in sorted(ctx.pull_secrets, key=lambda secret: secret.name)
     ]
-    if ctx.tls is not None:
-        pair = {"tls.crt": ctx.tls.certificate, "tls.key": ctx.tls.key}
-        manifests.append(_secret(ctx, tls_secret_name(ctx), "tls", pair, "kubernetes.io/tls"))
-    return manifests
+
+
+def certificate_copy(ctx: TenantContext) -> list[Manifest]:
+    """A copy of the customer's own certificate, where the route is."""
+    if ctx.tls is None:
+        return []
+    pair = {"tls.crt": ctx.tls.certificate, "tls.key": ctx.tls.key}
+    return [_secret(ctx, tls_secret_name(ctx), "tls", pair, "kubernetes.io/tls")]
 
 
 def tls_secret_name(ctx: TenantContext) -> str:

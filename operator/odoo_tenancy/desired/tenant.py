@@ -33,21 +33,28 @@ def refs(manifests: Iterable[Manifest]) -> frozenset[Ref]:
     return frozenset(ref(manifest) for manifest in manifests)
 
 
-def foundation(ctx: TenantContext) -> list[Manifest]:
-    """What must stand before anything runs: namespace, fences, policies, volume, Secrets, scripts.
+def fences(ctx: TenantContext) -> list[Manifest]:
+    """What must stand before anything runs: the namespace with its fences, and the policies.
 
     Raises:
-        Refused: an option of odoo.conf, or a network, that is not allowed.
+        Refused: a network that is not allowed.
     """
-    fences = namespace.build(ctx) if ctx.tenant.spec.tenancy == "Dedicated" else []
-    return [
-        *fences,
-        *network.build(ctx),
-        *storage.build(ctx),
-        secrets.configuration(ctx),
-        *secrets.copies(ctx),
-        scripts.build(ctx),
-    ]
+    own = namespace.build(ctx) if ctx.tenant.spec.tenancy == "Dedicated" else []
+    return [*own, *network.build(ctx)]
+
+
+def volume(ctx: TenantContext) -> list[Manifest]:
+    """The filestore."""
+    return storage.build(ctx)
+
+
+def configuration(ctx: TenantContext) -> list[Manifest]:
+    """What the pods mount: odoo.conf, registry credentials, scripts.
+
+    Raises:
+        Refused: an option of odoo.conf that is not allowed.
+    """
+    return [secrets.configuration(ctx), *secrets.pull_copies(ctx), scripts.build(ctx)]
 
 
 def initialization(ctx: TenantContext) -> list[Manifest]:
@@ -58,6 +65,11 @@ def initialization(ctx: TenantContext) -> list[Manifest]:
 def installation(ctx: TenantContext) -> list[Manifest]:
     """The Job that installs modules and languages asked for later; wanted until it is done."""
     return [jobs.modules(ctx)]
+
+
+def image_check(ctx: TenantContext) -> list[Manifest]:
+    """The Job that tells whether another image may serve the database as it is; wanted until it is done."""
+    return [jobs.image_check(ctx)]
 
 
 def administrator(ctx: TenantContext) -> list[Manifest]:
@@ -71,5 +83,5 @@ def workload(ctx: TenantContext, *, stopped: bool = False) -> list[Manifest]:
 
 
 def routing(ctx: TenantContext) -> list[Manifest]:
-    """What lets the world in: last."""
-    return edge.build(ctx)
+    """What lets the world in, with the certificate that it shows: last."""
+    return [*secrets.certificate_copy(ctx), *edge.build(ctx)]

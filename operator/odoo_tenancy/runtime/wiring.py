@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-from odoo_tenancy.api.meta import Key
+import structlog
+
+from odoo_tenancy.api.errors import OperatorError
+from odoo_tenancy.api.meta import API_VERSION, Key
+from odoo_tenancy.api.observe import WriteHook
+from odoo_tenancy.api.tenant import OdooTenant
+from odoo_tenancy.cluster.apply import Applier
 from odoo_tenancy.cluster.children import Children
 from odoo_tenancy.cluster.client import Cluster
+from odoo_tenancy.cluster.events import Events
+from odoo_tenancy.cluster.objects import ObjectRef
+from odoo_tenancy.reconcile.credentials import CredentialStore
+from odoo_tenancy.reconcile.memory import Pools, Tenants, record_of
+from odoo_tenancy.reconcile.pool import PoolReconciler
 from odoo_tenancy.reconcile.result import Reconciler
+from odoo_tenancy.reconcile.tenant import TenantReconciler
+from odoo_tenancy.reconcile.world import Options, World
 from odoo_tenancy.runtime.clock import Clock
 from odoo_tenancy.runtime.metrics import Metrics
 from odoo_tenancy.runtime.queue import WorkQueue
 from odoo_tenancy.runtime.settings import Settings
 from odoo_tenancy.runtime.watch import Seen
+from odoo_tenancy.services.postgres import PostgresAddress, PostgresServer
+
+log = structlog.get_logger("odoo_tenancy.wiring")
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,8 @@ class Context:
     queue: WorkQueue
     metrics: Metrics
     clock: Clock
+    hook: WriteHook | None = None
+    """Told of each write outside of Kubernetes."""
 
     def enqueue(self, key: Key, seconds: float = 0.0) -> None:
         """Ask for a look at an object, at once or in so many seconds."""
@@ -56,6 +76,70 @@ Build = Callable[[Context], Awaitable[Wiring]]
 
 
 async def build_reconcilers(context: Context) -> Wiring:
-    """The reconcilers of this version. Called once, when the Lease is ours."""
-    del context
-    return Wiring()
+    """The reconcilers of this version. Called once, when the Lease is ours.
+
+    Tenants and pools are read before the first is worked on: whose is a host name, how many connections are
+    reserved, and whether a pool exists can't be told from half of them.
+    """
+    settings = context.settings
+    children = Children()
+    world = _world(context, children, await _cluster_id(context.cluster))
+    pools = PoolReconciler(world)
+    for body in await context.cluster.list(API_VERSION, "OdooTenant"):
+        world.tenants.remember(record_of(OdooTenant.parse(body)))
+    for body in await context.cluster.list(API_VERSION, "HostingPool"):
+        if settings.serves(body["metadata"]["name"]):
+            await _first_look(pools, Key("HostingPool", "", body["metadata"]["name"]))
+
+    async def close() -> None:
+        for state in world.pools:
+            if state.server is not None:
+                await state.server.close()
+
+    return Wiring(
+        reconcilers={"OdooTenant": TenantReconciler(world), "HostingPool": pools},
+        children=children,
+        close=close,
+    )
+
+
+async def _first_look(pools: PoolReconciler, key: Key) -> None:
+    """What is wrong with the pool stands in its conditions by then, and the queue comes back to it."""
+    try:
+        await pools(key)
+    except OperatorError as error:
+        log.warning("pool not ready", pool=key.name, reason=error.reason, message=error.message)
+
+
+async def _cluster_id(cluster: Cluster) -> str:
+    """On everything made outside of Kubernetes: two clusters may share a PostgreSQL server."""
+    body = await cluster.get(ObjectRef("v1", "Namespace", "", "kube-system"))
+    if body is None:
+        raise OperatorError("NoClusterId", "Namespace kube-system, whose UID tells clusters apart, does not exist.")
+    return str(body["metadata"]["uid"])
+
+
+def _world(context: Context, children: Children, cluster_id: str) -> World:
+    settings, cluster = context.settings, context.cluster
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    def connect(address: PostgresAddress) -> PostgresServer:
+        return PostgresServer(address, operator=cluster_id, hook=context.hook)
+
+    return World(
+        cluster=cluster,
+        children=children,
+        applier=Applier(cluster, children),
+        events=Events(cluster, settings.identity, now),
+        credentials=CredentialStore(cluster, settings.namespace, secrets.token_hex),
+        tenants=Tenants(),
+        pools=Pools(),
+        enqueue=context.enqueue,
+        connect_postgres=connect,
+        drifted=context.metrics.drift_repaired,
+        now=now,
+        token=secrets.token_hex,
+        options=Options(namespace=settings.namespace, serves=settings.serves),
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from odoo_tenancy.api.observe import NoHook, WriteHook
 from odoo_tenancy.services.postgres import databases, odoo, retention, roles, templates
 from odoo_tenancy.services.postgres.address import PostgresAddress
 from odoo_tenancy.services.postgres.connections import Connections
+from odoo_tenancy.services.postgres.errors import PostgresLoginRefused, PostgresPasswordRejected
 from odoo_tenancy.services.postgres.inventory import Inventory
 from odoo_tenancy.services.postgres.odoo import OdooState
 from odoo_tenancy.services.postgres.wanted import TenantDatabase
@@ -44,6 +46,10 @@ class PostgresServer:
         isn't needed.
         """
         return await self._writer.look(None, sizes)
+
+    async def inventory_of(self, names: Collection[str]) -> Inventory:
+        """The same of these roles and databases alone, without sizes."""
+        return await self._writer.look(names)
 
     async def ensure_roles(self, wanted: TenantDatabase, password: str) -> None:
         """Make the roles, or repair every attribute that differs. ``password`` is for a login role that is
@@ -142,7 +148,10 @@ class PostgresServer:
         """
         await retention.adopt(self._writer, wanted)
         await self.ensure_roles(wanted, password)
-        await self.set_password(wanted, password)
+        try:
+            await self.check_login(wanted, password)
+        except (PostgresPasswordRejected, PostgresLoginRefused):
+            await self.set_password(wanted, password)
 
     async def close(self) -> None:
         """Close the idle connections."""

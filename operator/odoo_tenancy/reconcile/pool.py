@@ -1,0 +1,216 @@
+"""HostingPool: its namespace, its PostgreSQL, and one look at that server for all of its tenants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
+from odoo_tenancy.api.meta import API_VERSION, Key, Manifest
+from odoo_tenancy.api.pool import HostingPool
+from odoo_tenancy.cluster.finalizer import add_finalizer, remove_finalizer
+from odoo_tenancy.cluster.objects import ObjectRef, Owner
+from odoo_tenancy.cluster.status import patch_status_if_changed
+from odoo_tenancy.desired import pool as desired
+from odoo_tenancy.desired.context import PoolFacts
+from odoo_tenancy.reconcile.isolation import openings
+from odoo_tenancy.reconcile.memory import PoolState
+from odoo_tenancy.reconcile.references import SecretReference, peers_of, read_secret, text
+from odoo_tenancy.reconcile.report import Report, turned
+from odoo_tenancy.reconcile.result import Result
+from odoo_tenancy.reconcile.world import World, announce, report_drift, written
+from odoo_tenancy.services.postgres import PostgresAddress, differences
+
+REQUIRED = ("NamespaceReady", "NetworkIsolated", "PostgresReady")
+
+
+@dataclass
+class PoolReconciler:
+    """Looks at one pool; what it finds, the pool's tenants take from memory."""
+
+    world: World
+
+    async def __call__(self, key: Key) -> Result:
+        """One look.
+
+        Raises:
+            OperatorError: what stops the pool, after it was written to its conditions.
+        """
+        if not self.world.options.serves(key.name):
+            return Result(gone=True)
+        ref = ObjectRef(API_VERSION, "HostingPool", "", key.name)
+        manifest = await self.world.cluster.get(ref)
+        if manifest is None:
+            await self._forget(key.name)
+            return Result(gone=True)
+        pool = HostingPool.parse(manifest)
+        if pool.metadata.deletion_timestamp is not None:
+            return await self._delete(ref, pool, manifest)
+        manifest = await add_finalizer(self.world.cluster, manifest)
+        report, changes = Report(), list[str]()
+        before = self.world.pools.get(key.name)
+        state = PoolState(PoolFacts(pool))
+        if before is not None:
+            state.wanted, state.making, state.failed = before.wanted, before.making, before.failed
+        await self._postgres(state, before, report)
+        await self._namespace(state, manifest, report, changes)
+        self.world.pools.remember(state)
+        self._wake(before, state)
+        await self._write_status(ref, manifest, pool, report)
+        if report.errors:
+            raise report.errors[0]
+        return Result(changes=tuple(changes))
+
+    async def _postgres(self, state: PoolState, before: PoolState | None, report: Report) -> None:
+        pool = state.facts.pool
+        try:
+            spec = pool.spec.postgres
+            field = f"spec.postgres of HostingPool {pool.metadata.name}"
+            peers = await peers_of(self.world.cluster, spec.host, spec.port, spec.peers, field)
+            address = await self._address(pool)
+            state.facts, state.postgres_ca = replace(state.facts, postgres_peers=peers), address.ca_pem
+            state.server = before.server if before else None
+            if state.server is None or state.server.address != address:
+                if state.server is not None:
+                    await state.server.close()
+                state.server = self.world.connect_postgres(address)
+            state.inventory = await state.server.inventory(sizes=False)
+            version = state.inventory.version
+            report.good(
+                "PostgresReady",
+                "Answers",
+                f"PostgreSQL {version // 10000} at {address} answers, as {address.username}",
+            )
+        except OperatorError as error:
+            state.postgres_problem = error
+            state.inventory = before.inventory if before else None
+            report.failed("PostgresReady", error)
+
+    async def _address(self, pool: HostingPool) -> PostgresAddress:
+        spec = pool.spec.postgres
+        where, referrer = self.world.options.namespace, f"HostingPool {pool.metadata.name}"
+        admin = await read_secret(
+            self.world.cluster,
+            SecretReference(
+                referrer,
+                "spec.postgres.adminSecretRef",
+                where,
+                spec.admin_secret_ref.name,
+                ("username", "password"),
+            ),
+        )
+        ca = None
+        if spec.tls.ca_secret_ref is not None:
+            reference = SecretReference(
+                referrer, "spec.postgres.tls.caSecretRef", where, spec.tls.ca_secret_ref.name, ("ca.crt",)
+            )
+            ca = text(await read_secret(self.world.cluster, reference), "ca.crt")
+        return PostgresAddress(
+            host=spec.host,
+            port=spec.port,
+            username=text(admin, "username"),
+            password=text(admin, "password"),
+            sslmode=spec.tls.mode,
+            ca_pem=ca,
+        )
+
+    async def _namespace(
+        self, state: PoolState, manifest: Manifest, report: Report, changes: list[str]
+    ) -> None:
+        """The namespace of the Shared tenants, with its fences."""
+        pool = state.facts.pool
+        owner = Owner("HostingPool", "", pool.metadata.name, pool.metadata.uid)
+        try:
+            wanted = desired.build(state.facts)
+            made = await self.world.applier.apply(owner, wanted)
+            made += await self.world.applier.prune(owner, {ObjectRef.of(m) for m in wanted})
+            changes.extend(written(made))
+            await report_drift(self.world, manifest, made)
+            report.good(
+                "NamespaceReady", "Applied", f"Namespace {pool.spec.namespace} and its fences are there"
+            )
+        except OperatorError as error:
+            state.namespace_problem = error
+            report.failed("NamespaceReady", error)
+            return
+        strangers = openings(self.world.children, pool.spec.namespace)
+        if strangers:
+            report.failed("NetworkIsolated", Refused("OpenedByStranger", strangers, 30.0))
+        else:
+            report.good(
+                "NetworkIsolated",
+                "Enforced",
+                "Only our own NetworkPolicies are there, and nothing opens more",
+            )
+
+    def _wake(self, before: PoolState | None, state: PoolState) -> None:
+        """The tenants whom this look concerns: all where the pool changed, else those that drifted."""
+        name = state.facts.pool.metadata.name
+        if before is None or _concerns_all(before, state):
+            for record in tuple(self.world.tenants.of_pool(name)):
+                self.world.enqueue(record.key)
+        if state.inventory is None or state.server is None:
+            return
+        for key, wanted in state.wanted.items():
+            if differences(state.inventory, wanted):
+                self.world.enqueue(key)
+
+    async def _write_status(
+        self, ref: ObjectRef, manifest: Manifest, pool: HostingPool, report: Report
+    ) -> None:
+        report.summarize(REQUIRED)
+        conditions = report.conditions(pool.status.conditions, pool.metadata.generation, self.world.now())
+        for condition in turned(pool.status.conditions, conditions):
+            if condition.type == "Ready":
+                await announce(self.world, manifest, condition)
+        name = pool.metadata.name
+        status = {
+            "observedGeneration": pool.metadata.generation,
+            "tenants": sum(1 for r in self.world.tenants.of_pool(name) if r.admitted),
+            "connectionsReserved": self.world.tenants.reserved(name),
+            "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
+        }
+        await patch_status_if_changed(self.world.cluster, ref, manifest, status)
+
+    async def _delete(self, ref: ObjectRef, pool: HostingPool, manifest: Manifest) -> Result:
+        """A pool goes when its last tenant has gone."""
+        name = pool.metadata.name
+        tenants = sorted(f"{r.key.namespace}/{r.key.name}" for r in self.world.tenants.of_pool(name))
+        report = Report()
+        if tenants:
+            shown = ", ".join(tenants[:5]) + (f" and {len(tenants) - 5} more" if len(tenants) > 5 else "")
+            report.failed("Ready", Waiting("HasTenants", f"Delete or move its tenants first: {shown}.", 15.0))
+            conditions = report.conditions(pool.status.conditions, pool.metadata.generation, self.world.now())
+            status = {"conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions]}
+            await patch_status_if_changed(self.world.cluster, ref, manifest, status)
+            raise report.errors[0]
+        owner = Owner("HostingPool", "", name, pool.metadata.uid)
+        await self.world.applier.prune(owner, set())
+        if self.world.children.of(owner):
+            raise Waiting(
+                "Deleting", f"Waits for namespace {pool.spec.namespace} to go.", self.world.options.look_again
+            )
+        await remove_finalizer(self.world.cluster, manifest)
+        await self._forget(name)
+        return Result(gone=True, changes=(f"deleted pool {name}",))
+
+    async def _forget(self, name: str) -> None:
+        state = self.world.pools.forget(name)
+        if state is not None and state.server is not None:
+            await state.server.close()
+        for record in tuple(self.world.tenants.of_pool(name)):
+            self.world.enqueue(record.key)
+
+
+def _concerns_all(before: PoolState, state: PoolState) -> bool:
+    """Whether something changed that every tenant of the pool is built from."""
+    return (
+        before.facts.pool.spec != state.facts.pool.spec
+        or before.facts.postgres_peers != state.facts.postgres_peers
+        or before.postgres_ca != state.postgres_ca
+        or _reason(before.postgres_problem) != _reason(state.postgres_problem)
+        or _reason(before.namespace_problem) != _reason(state.namespace_problem)
+    )
+
+
+def _reason(problem: OperatorError | None) -> str:
+    return problem.reason if problem else ""

@@ -1,0 +1,68 @@
+"""WorkloadReady: web and cron run, from the image asked for, with the configuration asked for."""
+
+from __future__ import annotations
+
+from odoo_tenancy.api.errors import Waiting
+from odoo_tenancy.api.meta import Manifest
+from odoo_tenancy.cluster.objects import ObjectRef
+from odoo_tenancy.cluster.readiness import Rollout
+from odoo_tenancy.desired import labels, pods
+from odoo_tenancy.desired import tenant as desired
+from odoo_tenancy.desired.namespace import of
+from odoo_tenancy.reconcile import diagnosis
+from odoo_tenancy.reconcile.look import Look
+from odoo_tenancy.reconcile.modules import check_image, install_added
+
+NOT_SEEN = Rollout(wanted=1, updated=0, ready=0, available=0, total=0, observed=False)
+
+
+async def stage(look: Look) -> None:
+    """One look at the Deployments.
+
+    Raises:
+        OperatorError: what keeps pods from running, or ``Waiting`` while they start.
+    """
+    await look.apply(desired.administrator(look.context))
+    await check_image(look)
+    manifests = desired.workload(look.context)
+    await look.apply(manifests)
+    await install_added(look)
+    for manifest in manifests:
+        if manifest["kind"] == "Deployment" and not (rollout := _rollout(look, manifest)).complete:
+            await _explain(look, manifest, rollout)
+    if look.tenant.spec.suspended:
+        look.report.good("WorkloadReady", "Suspended", "Scaled to nothing, as spec.suspended asks")
+        return
+    if not look.held("WorkloadReady", "Running"):
+        await _note_image(look)
+    look.report.good("WorkloadReady", "Running", "Web and cron run as asked")
+
+
+async def _explain(look: Look, manifest: Manifest, rollout: Rollout) -> None:
+    """Say why a Deployment is not as it should be."""
+    ref = ObjectRef.of(manifest)
+    if rollout.problem and rollout.problem != "ProgressDeadlineExceeded":
+        raise Waiting("PodsRefused", f"{ref}: {rollout.problem}", 10.0)
+    selector = manifest["spec"]["selector"]["matchLabels"]
+    live = await diagnosis.pods(look.world.cluster, ref.namespace, selector)
+    problem = await diagnosis.why_not_running(look.world.cluster, live)
+    if problem is not None:
+        raise problem
+    raise Waiting(
+        "RollingOut",
+        f"{ref}: {rollout.available} of {rollout.wanted} pods are available, {rollout.updated} of the new revision, "
+        f"{rollout.total} in all.",
+        look.world.options.look_again * 5,
+    )
+
+
+async def _note_image(look: Look) -> None:
+    """The digest that runs, looked up once for each rollout."""
+    selector = labels.of_component(look.context.uid, "web")
+    live = await diagnosis.pods(look.world.cluster, of(look.context), selector)
+    look.image = diagnosis.image_digest(live, pods.CONTAINER)
+
+
+def _rollout(look: Look, manifest: Manifest) -> Rollout:
+    child = look.world.children.get(ObjectRef.of(manifest))
+    return child.readiness if child is not None and isinstance(child.readiness, Rollout) else NOT_SEEN
