@@ -79,9 +79,8 @@ def of_connection(address: PostgresAddress, error: psycopg.Error) -> OperatorErr
     who = f"role {address.username}, database {address.database}, sslmode {address.sslmode}"
     if _CERTIFICATE.search(said):
         return PostgresCertificateRefused(
-            f"The certificate of PostgreSQL at {address} was refused ({said})."
-            " Put the CA that signed it into the Secret that tls.caSecretRef names, and check that host is a name"
-            " in the certificate."
+            f"The certificate of PostgreSQL at {address} was refused ({said}). The Secret of"
+            " tls.caSecretRef must hold the CA that signed it, and host must be a name in it."
         )
     if _PASSWORD.search(said):
         return PostgresPasswordRejected(
@@ -106,8 +105,8 @@ def of_statement(address: PostgresAddress, doing: str, error: psycopg.Error) -> 
     match error:
         case pg.InsufficientPrivilege():
             return PostgresPrivilegeMissing(
-                f"{what} The admin role {address.username} needs CREATEDB and CREATEROLE, and membership of what"
-                " it manages; what a superuser changed, a superuser must change back."
+                f"{what} {address.username} needs CREATEDB, CREATEROLE and membership of what it manages;"
+                " what a superuser changed, a superuser must change back."
             )
         case pg.ReadOnlySqlTransaction():
             return Unavailable(

@@ -57,7 +57,8 @@ async def set_password(writer: Writer, wanted: TenantDatabase, password: str) ->
 async def end_sessions(writer: Writer, found: Inventory, roles: Iterable[str], database: str) -> None:
     """End what these roles have open anywhere, and what the admin itself has in the database."""
     names = [name for name in roles if name in found.roles]
-    if found.databases.get(database) is None and not any(found.roles[name].connections for name in names):
+    there = found.databases.get(database)
+    if not any(found.roles[name].connections for name in names) and not (there and there.connections):
         return
     statement = SQL(
         "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity"

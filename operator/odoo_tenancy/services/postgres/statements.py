@@ -139,13 +139,13 @@ def hand_over(former: Iterable[str], owner: str) -> list[Composed]:
 
     DROP OWNED finds no object any more after REASSIGN, only privileges: those in this database, and **those
     on shared objects**: a role that may connect to its own database has to be given that again in the same
-    transaction.
+    transaction. The new owner needs CREATE on the schema first, or functions can't become its own.
     """
     names = SQL(", ").join(Identifier(role) for role in former)
     return [
+        grant_schema(owner),
         SQL("REASSIGN OWNED BY {} TO {}").format(names, Identifier(owner)),
         SQL("DROP OWNED BY {}").format(names),
-        grant_schema(owner),
     ]
 
 
