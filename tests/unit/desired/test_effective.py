@@ -46,7 +46,10 @@ def test_what_the_spec_says_wins(make_tenant, make_pool):
 
 def test_the_status_has_every_derived_value_in_its_schema(make_tenant, make_pool):
     status = effective(make_tenant(), make_pool()).status()
-    assert EffectiveSpec.model_validate(status).model_dump(by_alias=True, mode="json") == status
+    # What is not in the schema, the API server drops in silence.
+    assert (
+        status.items() <= EffectiveSpec.model_validate(status).model_dump(by_alias=True, mode="json").items()
+    )
 
 
 class TestOneNode:

@@ -28,9 +28,12 @@ CREDENTIAL = "credential-of-"
 
 def stages(ctx: TenantContext) -> dict[str, list[Manifest]]:
     return {
-        "foundation": tenant.foundation(ctx),
+        "fences": tenant.fences(ctx),
+        "volume": tenant.volume(ctx),
+        "configuration": tenant.configuration(ctx),
         "initialization": tenant.initialization(ctx),
         "installation": tenant.installation(ctx),
+        "image_check": tenant.image_check(ctx),
         "administrator": tenant.administrator(ctx),
         "workload": tenant.workload(ctx),
         "routing": tenant.routing(ctx),

@@ -81,6 +81,7 @@ def test_where_a_tenant_runs(make_tenant, spec, expected):
 def test_children_in_a_shared_namespace_differ_for_tenants_of_one_name(make_context):
     def children(beside: str, claim: str) -> frozenset[tenant.Ref]:
         ctx = make_context({"tenancy": "Shared"}, beside=beside, claim=claim)
-        return tenant.refs([*tenant.foundation(ctx), *tenant.workload(ctx), *tenant.routing(ctx)])
+        stages = (tenant.fences, tenant.volume, tenant.configuration, tenant.workload, tenant.routing)
+        return tenant.refs(manifest for stage in stages for manifest in stage(ctx))
 
     assert not children("tenants", "a" * 32) & children("others", "b" * 32)

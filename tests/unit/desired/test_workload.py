@@ -9,7 +9,8 @@ from odoo_tenancy.desired import jobs, tenant, workload
 
 
 def pods(ctx):
-    manifests = [*tenant.initialization(ctx), *tenant.installation(ctx), *tenant.workload(ctx)]
+    stages = (tenant.initialization, tenant.installation, tenant.image_check, tenant.workload)
+    manifests = [manifest for stage in stages for manifest in stage(ctx)]
     return {
         m["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]: m["spec"]["template"]
         for m in manifests
@@ -30,7 +31,7 @@ def kinds(ctx, **options):
     return [m["kind"] for m in workload.build(ctx, **options)]
 
 
-@pytest.mark.parametrize("component", ["init", "modules", "web", "cron"])
+@pytest.mark.parametrize("component", ["init", "modules", "image", "web", "cron"])
 def test_every_pod_fits_pod_security_restricted(make_context, component):
     pod = pods(make_context())[component]["spec"]
     (container,) = pod["containers"]
@@ -52,7 +53,7 @@ def test_one_node_for_all_that_mount_its_volume_and_none_of_them_overlap(make_co
     ctx = make_context({"filestore": {"accessModes": ["ReadWriteOnce"]}})
     for component, template in pods(ctx).items():
         mounts = any("persistentVolumeClaim" in volume for volume in template["spec"]["volumes"])
-        assert mounts == (component != "init")
+        assert mounts == (component in ("web", "cron", "modules"))
         if mounts:
             (term,) = template["spec"]["affinity"]["podAffinity"][
                 "requiredDuringSchedulingIgnoredDuringExecution"
@@ -124,5 +125,5 @@ def test_a_job_that_does_something_else_is_another_job(make_context):
 def test_jobs_end_in_their_own_quota(make_context):
     """A quota's scope Terminating looks at the pod's deadline, not at the Job's."""
     found = pods(make_context())
-    assert all("activeDeadlineSeconds" in found[part]["spec"] for part in ("init", "modules"))
+    assert all("activeDeadlineSeconds" in found[part]["spec"] for part in ("init", "modules", "image"))
     assert all("activeDeadlineSeconds" not in found[part]["spec"] for part in ("web", "cron"))
