@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from odoo_tenancy.api.pool import HostingPool
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.desired.context import Credentials, Peer, PoolFacts, PullSecret, TenantContext, TlsPair
 from odoo_tenancy.desired.effective import effective
+
+# No deadline: how busy the machine is proves nothing. The fixtures here make things anew at each call.
+settings.register_profile(
+    "desired", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("desired")
 
 GOLDEN = Path(__file__).parent / "golden"
 CLAIM = "0123456789abcdef" * 2

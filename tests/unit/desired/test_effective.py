@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odoo_tenancy.api.errors import Refused, Waiting
 from odoo_tenancy.api.tenant import EffectiveSpec
 from odoo_tenancy.desired import budget
 from odoo_tenancy.desired.effective import effective
-
-anything = settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +126,6 @@ class TestQuota:
         tenant = make_tenant(tier="Critical", web={"replicas": 100})
         budget.check_quota(tenant, effective(tenant, make_pool()))
 
-    @anything
     @given(st.integers(1, 50), st.integers(0, 50), st.integers(0, 64))
     def test_more_never_needs_less(self, make_tenant, make_pool, replicas, extra, workers):
         def need(replicas: int, workers: int) -> budget.Need:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import configparser
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.options import OWNED_OPTIONS
 from odoo_tenancy.desired import odoo_conf
 from odoo_tenancy.desired.connections import connections
-
-anything = settings(
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 def read(text: str) -> dict[str, str]:
@@ -41,7 +37,6 @@ def test_everything_that_the_operator_writes_is_its_own(make_context):
     assert set(read(odoo_conf.render(make_context()))) <= set(OWNED_OPTIONS)
 
 
-@anything
 @given(
     st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True), st.text(max_size=60), max_size=4)
 )
