@@ -26,3 +26,7 @@ venv: $(VENV)/.ready
 lock: ## Lock the Python packages anew, within the bounds of pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --group dev --generate-hashes --no-annotate --no-header --universal --python-version 3.11 --no-emit-index-url --upgrade --output-file requirements-dev.lock
 	uv pip compile pyproject.toml --constraint requirements-dev.lock --generate-hashes --no-annotate --no-header --universal --python-version 3.11 --no-emit-index-url --output-file requirements.lock
+
+.PHONY: crds
+crds: venv ## Generate crds/ from the models in operator/odoo_tenancy/api
+	$(PY) -m odoo_tenancy.api.schema crds

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from devcluster.control_plane import ControlPlane
 from devcluster.control_plane import control_plane as run_control_plane
 

@@ -11,7 +11,7 @@ from odoo_tenancy.api.policy import KeyId
 from odoo_tenancy.api.restore import BackupSource
 from odoo_tenancy.api.rules import Rule, Schema
 from odoo_tenancy.api.shared import LabelSelector, LocalRef, SecretRef
-from odoo_tenancy.api.types import Amount, Count, Cron, Duration, Line, Message, PositiveDuration, TimeZone
+from odoo_tenancy.api.types import Amount, Count, Cron, Duration, Line, PositiveDuration, TimeZone
 
 CheckName = Annotated[
     str,

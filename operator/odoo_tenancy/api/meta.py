@@ -23,7 +23,8 @@ Manifest = dict[str, Any]
 
 
 class ApiModel(BaseModel):
-    """Frozen; camelCase on the wire, snake_case here. Unknown fields are ignored: the API server prunes them."""
+    """Frozen; camelCase on the wire, snake_case here. Unknown fields are ignored: the API server prunes
+    them."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -152,10 +153,11 @@ class ApiObject(ApiModel):
             return cls.model_validate(manifest)
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+            name = manifest.get("metadata", {}).get("name", "")
             raise Refused(
                 "InvalidObject",
-                f"{cls.__name__} {manifest.get('metadata', {}).get('name', '')} can't be read: {faults}. Apply it again "
-                "with these fields mended; install the CRDs of this operator's version first.",
+                f"{cls.__name__} {name} can't be read: {faults}. Apply it again with these fields mended; install "
+                "the CRDs of this operator's version first.",
             ) from error
 
     @property

@@ -34,6 +34,6 @@ OWNED_OPTIONS: tuple[str, ...] = (
     "xmlrpc_interface",
     "xmlrpc_port",
 )
-"""Database, ports, processes and what guards them: derived from the spec. With them stand former names of the same
-options (``xmlrpc_port``, ``longpolling_port``), ``dbfilter`` (it makes Odoo list databases by owner, and an owner that
-can't log in has none) and files that a read-only root has no place for."""
+"""Database, ports, processes and what guards them: derived from the spec. With them stand former names of the
+same options (``xmlrpc_port``, ``longpolling_port``), ``dbfilter`` (it makes Odoo list databases by owner, and
+an owner that can't log in has none) and files that a read-only root has no place for."""

@@ -36,8 +36,8 @@ class PolicyS3Store(S3Store):
     )
 
     access: Literal["Static", "AssumeRole", "PerTenantSecret"] = "Static"
-    """What a tenant's Job gets. ``Static``: these very credentials; ``AssumeRole``: a session bound to the tenant's
-    prefix; ``PerTenantSecret``: a Secret for each tenant that the platform team writes."""
+    """What a tenant's Job gets. ``Static``: these very credentials; ``AssumeRole``: a session bound to the
+    tenant's prefix; ``PerTenantSecret``: a Secret for each tenant that the platform team writes."""
     role_arn: Annotated[str, Schema(maxLength=2048, minLength=1)] | None = None
     """With access AssumeRole, and only then: the role."""
 
@@ -67,8 +67,8 @@ class Encryption(ApiModel):
             maxItems=8, minItems=1, **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}
         ),
     ]
-    """Each repository's second password is HMAC-SHA256(recovery key, repository path). The first is used for new
-    repositories."""
+    """Each repository's second password is HMAC-SHA256(recovery key, repository path). The first is used for
+    new repositories."""
 
 
 class Retention(ApiModel):
@@ -100,7 +100,8 @@ class Immutability(ApiModel):
     """S3 Object Lock; refused with a clear reason where the bucket has none."""
 
     mode: Literal["Governance", "Compliance"] = "Governance"
-    """``Governance``: who has the permission may lift it; ``Compliance``: nobody can, not even the account's owner."""
+    """``Governance``: who has the permission may lift it; ``Compliance``: nobody can, not even the account's
+    owner."""
     period: PositiveDuration = "30d"
     """How long what a kept backup needs can't be deleted or overwritten."""
 
@@ -116,8 +117,8 @@ class VerificationSpec(ApiModel):
     """How backups are checked."""
 
     level: Literal["Integrity", "Consistency", "Restore"] = "Consistency"
-    """``Integrity``: the repository is whole; ``Consistency``: and the manifest, dump and filestore belong together;
-    ``Restore``: and it was restored."""
+    """``Integrity``: the repository is whole; ``Consistency``: and the manifest, dump and filestore belong
+    together; ``Restore``: and it was restored."""
     read_data_percent: Annotated[int, Schema(minimum=0, maximum=100, format="int32")] = 5
     """Percent of the stored data that is read back."""
     schedule: Cron = "@weekly"

@@ -51,15 +51,15 @@ class PostgresSpec(ApiModel):
     port: Port = 5432
     """TCP port."""
     admin_secret_ref: SecretRef
-    """Secret in the operator's namespace with ``username`` and ``password``; CREATEDB and CREATEROLE are enough, no
-    superuser."""
+    """Secret in the operator's namespace with ``username`` and ``password``; CREATEDB and CREATEROLE are
+    enough, no superuser."""
     tls: ServerTls = ServerTls()
     """How the server is trusted."""
     peers: Peers = ()
     """Where the host leads to; derived for a ``.svc`` name."""
     connection_budget: PositiveCount
-    """Connections of all tenants' limits together, with what rotation, backups and read-only roles need. A tenant that
-    doesn't fit stays Pending."""
+    """Connections of all tenants' limits together, with what rotation, backups and read-only roles need. A
+    tenant that doesn't fit stays Pending."""
     overcommit: Annotated[float, Schema(minimum=0.1, maximum=100)] = 1.0
     """Factor on the budget."""
     pooler: Pooler | None = None
@@ -101,7 +101,8 @@ class TraefikTls(ApiModel):
         Rule(
             "[has(self.defaultStore) && self.defaultStore, has(self.certResolver), has(self.issuerRef)]"
             ".filter(given, given).size() == 1",
-            "certificates come from one place: set exactly one of defaultStore (true), certResolver, issuerRef",
+            "certificates come from one place: set exactly one of defaultStore (true), certResolver, "
+            "issuerRef",
         ),
     )
 
@@ -132,8 +133,8 @@ class TraefikSpec(ApiModel):
     middlewares: Annotated[tuple[NamespacedRef, ...], Schema(maxItems=16, **ATOMIC)] = ()
     """The platform's own middlewares, before ours."""
     trusted_proxy_depth: Annotated[int, Schema(minimum=0, maximum=16, format="int32")] = 0
-    """Which X-Forwarded-For entry, counted from the right, is the client for allowFrom and rateLimit; 0: the address
-    of the connection."""
+    """Which X-Forwarded-For entry, counted from the right, is the client for allowFrom and rateLimit; 0: the
+    address of the connection."""
 
 
 class StorageSpec(ApiModel):
@@ -238,7 +239,8 @@ class HostingPoolStatus(Status):
 
 
 class HostingPool(ApiObject):
-    """What tenants share: a PostgreSQL server, a Redis, a namespace, a Traefik, nodes, and the budgets of each."""
+    """What tenants share: a PostgreSQL server, a Redis, a namespace, a Traefik, nodes, and the budgets of
+    each."""
 
     definition: ClassVar[Definition] = Definition(
         plural="hostingpools",

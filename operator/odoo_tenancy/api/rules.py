@@ -1,7 +1,7 @@
 """What a CRD says of a value beyond its type: bounds, and CEL rules with a message that names the mend.
 
-Both are for the API server only. The models don't repeat them when they parse, so that an object that was stored
-under an older schema can still be read.
+Both are for the API server only. The models don't repeat them when they parse, so that an object that was
+stored under an older schema can still be read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``python -m odoo_tenancy.api.schema [folder]``: the CRDs, generated from the models.
 
-pydantic's JSON schema becomes a structural OpenAPI schema: references are replaced by what they refer to, "or null"
-becomes "not required", titles and empty defaults go.
+pydantic's JSON schema becomes a structural OpenAPI schema: references are replaced by what they refer to, "or
+null" becomes "not required", titles and empty defaults go.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
 
 
 def _default(default: Any, schema: dict[str, Any]) -> Any:
-    """What the API server should fill in. Whole objects: it checks their rules before it fills in their fields."""
+    """What the API server should fill in. Whole objects: it checks their rules before it fills in their
+    fields."""
     if isinstance(default, dict) and "properties" in schema:
         fields = {name: _default(value, schema["properties"][name]) for name, value in default.items()}
         return {name: value for name, value in fields.items() if value is not None}

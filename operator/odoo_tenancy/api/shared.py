@@ -19,7 +19,8 @@ class LocalRef(ApiModel):
 
 
 class SecretRef(ApiModel):
-    """A Secret in the namespace of the object that refers to it (a pool's: in the operator's), and nowhere else."""
+    """A Secret in the namespace of the object that refers to it (a pool's: in the operator's), and nowhere
+    else."""
 
     name: ObjectName
     """Name of the Secret."""
@@ -91,7 +92,8 @@ class Peer(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.cidr) != has(self.namespaceSelector)",
-            "a peer is either cidr or namespaceSelector (with podSelector, if only some pods): set exactly one",
+            "a peer is either cidr or namespaceSelector (with podSelector, if only some pods): set exactly "
+            "one",
         ),
         Rule(
             "!has(self.podSelector) || has(self.namespaceSelector)",
@@ -133,8 +135,8 @@ class ServerTls(ApiModel):
     """TLS towards a server, in libpq's words."""
 
     mode: Literal["disable", "require", "verify-ca", "verify-full"] = "verify-full"
-    """``disable``: plain text; ``require``: encrypted, whoever answers; ``verify-ca``: the certificate is checked;
-    ``verify-full``: and the host name in it."""
+    """``disable``: plain text; ``require``: encrypted, whoever answers; ``verify-ca``: the certificate is
+    checked; ``verify-full``: and the host name in it."""
     ca_secret_ref: SecretRef | None = None
     """Secret with ``ca.crt``; default: the certificate authorities of the image."""
 

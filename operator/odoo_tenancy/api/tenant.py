@@ -470,8 +470,7 @@ class OdooTenantSpec(ApiModel):
         Rule(
             "!has(self.filestore.accessModes) || 'ReadWriteMany' in self.filestore.accessModes || "
             "(!has(self.web.autoscaling) && (!has(self.web.replicas) || self.web.replicas == 1))",
-            "a ReadWriteOnce volume can be mounted on one node only: use ReadWriteMany, or web.replicas 1 "
-            "without "
+            "a ReadWriteOnce volume can be mounted on one node only: use ReadWriteMany, or one replica without "
             "autoscaling",
             field=".filestore.accessModes",
         ),

@@ -1,4 +1,5 @@
-"""Strings with a meaning (durations, quantities, CIDRs, names), their rules for the CRD, and what they are worth.
+"""Strings with a meaning (durations, quantities, CIDRs, names), their rules for the CRD, and what they are
+worth.
 
 Durations and quantities stay strings in the models, as they stand in the manifest; ``duration_seconds`` and
 ``parse_quantity`` turn them into numbers where one calculates.
@@ -41,7 +42,8 @@ def duration_seconds(duration: str) -> float:
 
 
 def parse_quantity(quantity: str) -> Decimal:
-    """The exact value of a Kubernetes quantity such as ``500m``, ``8Gi`` or ``1e3``, in its base unit (cores, bytes).
+    """The exact value of a Kubernetes quantity such as ``500m``, ``8Gi`` or ``1e3``, in its base unit (cores,
+    bytes).
 
     Raises:
         ValueError: it is not one; the API server lets none through.
@@ -50,11 +52,7 @@ def parse_quantity(quantity: str) -> Decimal:
     if match is None:
         raise ValueError(f"{quantity!r} is not a quantity such as 500m, 2 or 8Gi")
     number, suffix = match.groups()
-    return (
-        Decimal(number + suffix)
-        if suffix[:1] in ("e", "E") and len(suffix) > 1
-        else Decimal(number) * _SUFFIXES[suffix]
-    )
+    return Decimal(number) * _SUFFIXES[suffix] if suffix in _SUFFIXES else Decimal(number + suffix)
 
 
 def _cron_field(value: str) -> str:
@@ -225,8 +223,11 @@ ImageName = Annotated[
     str,
     Schema(
         Rule(
-            "self.matches('^[a-z0-9][-a-zA-Z0-9._:/]*(@sha256:[0-9a-f]{64})?$')",
-            "must be an image, such as odoo:19.0 or registry.example.com/odoo:19.0@sha256:… (64 hexadecimal digits)",
+            "self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]+)?/)?"
+            "[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+            "(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@sha256:[0-9a-f]{64})?$')",
+            "must be an image, such as odoo:19.0 or registry.example.com/odoo:19.0@sha256:… (64 hexadecimal "
+            "digits)",
         ),
         maxLength=512,
         minLength=1,
@@ -269,7 +270,8 @@ AccessMode = Annotated[
     Schema(
         Rule(
             "self != 'ReadWriteOncePod'",
-            "ReadWriteOncePod would lock out Odoo's cron, init and backup pods: use ReadWriteMany, or ReadWriteOnce "
+            "ReadWriteOncePod would lock out Odoo's cron, init and backup pods: use ReadWriteMany, or "
+            "ReadWriteOnce "
             "with one web replica",
         ),
     ),
