@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from select import select
 
+from devcluster import cgroups
 from devcluster.steps import StepFailed, tail
 
 _PR_SET_PDEATHSIG = 1
@@ -26,8 +27,8 @@ class Processes:
 
     Args:
         directory: gets ``logs/<name>.log`` and ``run/<name>.pid``.
-        background: they outlive the starter (``up``); otherwise the kernel ends them with it, in any case.
-            It looks at the starting thread, so that must be the main one.
+        background: they outlive the starter (``up``) and live in the cluster's cgroup; otherwise the kernel
+            ends them with it, in any case. It looks at the starting thread, so that must be the main one.
     """
 
     def __init__(self, directory: Path, *, background: bool) -> None:
@@ -55,7 +56,7 @@ class Processes:
                 env={**os.environ, **(env or {})},
                 cwd=self._pids,
                 start_new_session=True,
-                preexec_fn=None if self._background else _die_with_parent,
+                preexec_fn=cgroups.join if self._background else _die_with_parent,
             )
         self._children[name] = child
         (self._pids / f"{name}.pid").write_text(f"{child.pid} {started_at(child.pid)}")

@@ -25,12 +25,7 @@ NODE = {
     "ip": "iproute2",
     "mount": "mount",
 }
-IMAGES = {
-    "buildah": "buildah",
-    "mmdebstrap": "mmdebstrap",
-    "gcc": "gcc",
-    "/usr/lib/x86_64-linux-gnu/libc.a": "libc6-dev",
-}
+IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 _SYSTEM = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 

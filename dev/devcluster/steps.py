@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _HEARTBEAT = 20.0
 """Seconds after which a step that still runs says so, with the last line of its log."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from devcluster.locks import locked
 from devcluster.paths import CACHE, DEV
 from devcluster.steps import StepFailed, run, step
 
@@ -52,10 +51,15 @@ class GoModule:
         return (self.directory / "go.mod").read_text()
 
     @property
+    def packages(self) -> str:
+        """What to build: the tools that go.mod names, or else the folder's own program."""
+        return "tool" if "\ntool " in self.go_mod else "."
+
+    @property
     def cached(self) -> Path:
         """The folder in the cache in which this very build is, or will be."""
-        parts = (self.go_mod, (self.directory / "go.sum").read_text(), self.ldflags, _go_version())
-        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        sources = [path.read_text() for path in sorted(self.directory.iterdir())]
+        digest = hashlib.sha256("\0".join([*sources, self.ldflags, _go_version()]).encode()).hexdigest()
         return CACHE / "tools" / f"{self.name}-{digest[:12]}"
 
 
@@ -66,6 +70,7 @@ KUBERNETES = GoModule(
 )
 COREDNS = GoModule("coredns", ("coredns",))
 TRAEFIK = GoModule("traefik", ("traefik",))
+PAUSE = GoModule("pause", ("pause",))
 KIND = GoModule("kind", ("kind",))
 # The sum database does not know this module; the committed go.sum pins it.
 KUBE_ROUTER = GoModule(
@@ -94,11 +99,11 @@ def tool(module: GoModule, program: str) -> Path:
 
 
 def build(module: GoModule) -> Path:
-    """The folder with the module's programs, built once per go.mod, go.sum, flags and version of Go."""
+    """The folder with the module's programs, built once per its files, flags and version of Go."""
     target = module.cached
     if _complete(target, module):
         return target
-    with _locked(CACHE / "tools" / f".{module.name}.lock"):
+    with locked(f"tool-{module.name}"):
         if not _complete(target, module):
             _build_into(target, module)
     return target
@@ -112,13 +117,14 @@ def _build_into(target: Path, module: GoModule) -> None:
     name = f"Tools: {module.name} ({', '.join(module.programs)})"
     log = CACHE / "logs" / f"build-{module.name}.log"
     log.unlink(missing_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{module.name}-", dir=target.parent))
     flags = ["-trimpath", "-ldflags", module.ldflags]
     try:
         with step(name, log):
             run(
                 name,
-                ["go", "build", *flags, "-o", f"{partial}/", "tool"],
+                ["go", "build", *flags, "-o", f"{partial}/", module.packages],
                 cwd=module.directory,
                 env={"CGO_ENABLED": "0", **module.env},
                 log=log,
@@ -131,12 +137,3 @@ def _build_into(target: Path, module: GoModule) -> None:
         target.chmod(0o755)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two runs at once (a demo and a test) build a tool once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,0 +1,141 @@
+"""Up and down: the order in which the parts start, and how all traces go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from devcluster import addons, control_plane, images, leftovers, network, node, programs
+from devcluster.control_plane import ControlPlane, Ports
+from devcluster.kubectl import Kubectl
+from devcluster.paths import STATE
+from devcluster.processes import Processes
+from devcluster.steps import StepFailed, step
+from devcluster.tools import COREDNS, KUBE_ROUTER, KUBERNETES, PAUSE, TRAEFIK, build
+
+_PORTS = Ports(api=6443, etcd=22379, etcd_peer=22380, controller_manager=20257, scheduler=20259)
+_MARK = ".odoo-tenancy-dev"
+_MODULES = (KUBERNETES, PAUSE, KUBE_ROUTER, COREDNS, TRAEFIK)
+
+
+def plane() -> ControlPlane:
+    """The control plane of the local cluster, running or not."""
+    return ControlPlane(STATE, _PORTS, network.NODE_ADDRESS)
+
+
+def kubectl() -> Kubectl:
+    """As its administrator."""
+    return Kubectl(plane().kubectl, plane().kubeconfig)
+
+
+def processes() -> Processes:
+    return Processes(STATE, background=True)
+
+
+def prepare() -> None:
+    """Build every tool and image that the cache lacks: Debian's side and Go's side by side.
+
+    Raises:
+        StepFailed: of the side that failed first.
+    """
+    programs.require({**programs.CONTROL_PLANE, **programs.NODE, **programs.IMAGES})
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        sides = (pool.submit(_prepare_go), pool.submit(_prepare_debian))
+        for side in sides:
+            side.result()
+
+
+def up() -> None:
+    """Start what doesn't run. What a cluster that was cut off left behind is cleared first.
+
+    Raises:
+        StepFailed: which part, why, and what to do.
+    """
+    if os.geteuid() != 0:
+        raise StepFailed(
+            "Local cluster", "Only root can start a node.", "Run it as root, or start Docker for kind."
+        )
+    prepare()
+    running = processes()
+    if not all(running.running(name) for name in ("containerd", "kubelet", "kube-apiserver")):
+        if leftovers.find():
+            with step("Clearing what an earlier cluster left"):
+                down()
+        _claim_state()
+    with step("Container runtime"):
+        node.start_runtime(STATE, running)
+    with step("Control plane"):
+        control_plane.prepare(plane())
+        control_plane.start(plane(), running)
+    for image in images.ALL:
+        images.load(image, node.ctr(STATE), STATE / "loaded")
+    with step("Node"):
+        kubectl().apply("rbac.yaml")
+        node.start(plane(), running)
+    with step("DNS and volumes"):
+        folders = STATE / "volumes"
+        folders.mkdir(exist_ok=True, mode=0o755)
+        addons.start_volumes(kubectl(), running, STATE / "provisioner.kubeconfig", folders)
+        addons.start_dns(kubectl())
+
+
+def down() -> None:
+    """End the cluster and take away every trace of it, however it ended; the caches stay.
+
+    Raises:
+        StepFailed: something could not be taken away.
+    """
+    running = processes()
+    # The kubelet first, or it starts again what is ended after it.
+    for name in ("kubelet", "kube-proxy", "kube-router", "provisioner"):
+        running.stop(name)
+    for name in running.names():
+        running.stop(name, seconds=3)
+    leftovers.clear()
+    network.restore_settings(STATE / "settings.json")
+    _remove_state()
+    if left := leftovers.find():
+        listed = "\n".join(left[:20])
+        raise StepFailed(
+            "Taking the cluster away", f"Still there:\n{listed}", "Take it away by hand, or reboot."
+        )
+
+
+def _prepare_go() -> None:
+    for module in _MODULES:
+        build(module)
+    for image in images.BINARIES:
+        images.ensure(image)
+
+
+def _prepare_debian() -> None:
+    for image in images.DISTRIBUTION:
+        images.ensure(image)
+
+
+def _claim_state() -> None:
+    if STATE.exists() and any(STATE.iterdir()) and not (STATE / _MARK).exists():
+        why = f"{STATE} holds files that are not a local cluster's."
+        raise StepFailed("Local cluster", why, "Set ODOO_TENANCY_STATE to another folder.")
+    STATE.mkdir(parents=True, exist_ok=True, mode=0o755)
+    (STATE / _MARK).touch()
+
+
+def _remove_state() -> None:
+    """Only ours, and only when nothing is mounted there any more: a mount's content may be anybody's."""
+    if (STATE / _MARK).exists() and not leftovers.mounts():
+        shutil.rmtree(STATE, ignore_errors=True)
+        _remove_dangling_logs()
+
+
+def _remove_dangling_logs() -> None:
+    """The kubelet links every container's log from this folder, whatever its configuration says."""
+    directory = Path("/var/log/containers")
+    if directory.is_dir():
+        for link in directory.iterdir():
+            if link.is_symlink() and str(link.readlink()).startswith(f"{STATE}/"):
+                link.unlink()
+        if not any(directory.iterdir()):
+            directory.rmdir()

@@ -1,0 +1,3 @@
+module odootenancy.io/dev/tools/pause
+
+go 1.26
