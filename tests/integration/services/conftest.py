@@ -19,7 +19,7 @@ PASSWORD = "tenant's pässword"
 
 @pytest.fixture(scope="session", params=installed_versions().items(), ids=lambda version: f"pg{version[0]}")
 def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresProcess]:
-    with running_postgres(request.param[1]) as process:
+    with running_postgres(request.param[1], listen="127.0.0.1,127.0.0.2") as process:
         yield process
 
 
@@ -72,7 +72,7 @@ def sql(postgres: PostgresProcess) -> Iterator[psycopg.Connection[tuple[object, 
     """As superuser: how the tests look, and tamper. Removes afterwards what the test left."""
     with postgres.superuser() as connection:
         yield connection
-        connection.execute("RESET ROLE")
+    with postgres.superuser() as connection:
         sweep(connection)
 
 

@@ -122,6 +122,13 @@ def of_statement(address: PostgresAddress, doing: str, error: psycopg.Error) -> 
             )
         case pg.DuplicateDatabase() | pg.DuplicateObject() | pg.UniqueViolation() | pg.InternalError_():
             return Waiting("PostgresConflict", f"{what} Something else changed it at the same moment.", 1)
+        case pg.DependentObjectsStillExist():
+            where = _one_line(error.diag.message_detail or "")
+            return Refused(
+                "RoleStillNeeded",
+                f"{what} {where}. It isn't ours to drop: drop it, then this goes on.",
+                LOOK_AGAIN,
+            )
         case pg.DiskFull() | pg.OutOfMemory() | pg.InsufficientResources():
             return Unavailable("PostgresOutOfResources", f"{what} The server needs more of it.")
         case psycopg.OperationalError():

@@ -1,0 +1,177 @@
+"""What the PostgreSQL service decides without a server: differences, marks, and what errors say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from odoo_tenancy.api.errors import OperatorError, Refused, Unavailable
+from odoo_tenancy.services.postgres import (
+    Database,
+    Inventory,
+    Mark,
+    PostgresAddress,
+    Role,
+    TenantDatabase,
+    differences,
+)
+from odoo_tenancy.services.postgres.errors import of_connection
+from odoo_tenancy.services.postgres.inventory import Grant, Membership
+from odoo_tenancy.services.postgres.marks import Stage, from_comment, to_comment
+
+CLAIM = "3f" * 16
+OWNER, LOGIN = f"t_{CLAIM}", f"t_{CLAIM}_a"
+WANTED = TenantDatabase(CLAIM, OWNER, OWNER, LOGIN, 32, f"t_{CLAIM}_b")
+MARK = Mark("operator", CLAIM)
+
+
+def membership(role: str, member: str) -> Membership:
+    return Membership(role, member, admin=False, inherit=True, set=True)
+
+
+def role(name: str, *, login: bool) -> Role:
+    return Role(
+        name=name,
+        can_login=login,
+        inherit=True,
+        superuser=False,
+        create_db=False,
+        create_role=False,
+        replication=False,
+        bypass_rls=False,
+        connection_limit=32 if login else -1,
+        valid_until="infinity",
+        settings=(f"role={OWNER}",) if login else (),
+        member_of=(membership(OWNER, name),) if login else (),
+        members=(membership(name, "admin"), *(() if login else (membership(OWNER, LOGIN),))),
+        mark=MARK,
+        connections=0,
+    )
+
+
+DATABASE = Database(
+    name=OWNER,
+    owner="admin",
+    allow_connections=True,
+    is_template=False,
+    encoding="UTF8",
+    collate="C",
+    ctype="C",
+    connection_limit=-1,
+    settings=(),
+    grants=(Grant("admin", ("CONNECT", "CREATE", "TEMPORARY")), Grant(OWNER, ("CONNECT", "TEMPORARY"))),
+    size_bytes=None,
+    mark=MARK,
+    connections=0,
+)
+INVENTORY = Inventory(
+    operator="operator",
+    version=150018,
+    max_connections=100,
+    usable_connections=97,
+    connections=1,
+    admin="admin",
+    admin_is_superuser=False,
+    roles={OWNER: role(OWNER, login=False), LOGIN: role(LOGIN, login=True)},
+    databases={OWNER: DATABASE},
+)
+
+
+def said(inventory: Inventory) -> list[str]:
+    return [str(difference) for difference in differences(inventory, WANTED)]
+
+
+def test_nothing_differs() -> None:
+    assert said(INVENTORY) == []
+
+
+def test_what_is_missing() -> None:
+    assert said(replace(INVENTORY, roles={}, databases={})) == [
+        f"role {OWNER}: existence is missing, should be present",
+        f"role {LOGIN}: existence is missing, should be present",
+        f"database {OWNER}: existence is missing, should be present",
+    ]
+
+
+def test_the_idle_slot_must_not_log_in() -> None:
+    idle = replace(
+        role(f"t_{CLAIM}_b", login=True),
+        members=(membership(f"t_{CLAIM}_b", "admin"),),
+    )
+    roles = {**INVENTORY.roles, idle.name: idle}
+    assert said(replace(INVENTORY, roles=roles)) == [f"role {idle.name}: LOGIN is True, should be False"]
+    roles[idle.name] = replace(idle, can_login=False)
+    assert said(replace(INVENTORY, roles=roles)) == []
+
+
+def test_a_superuser_needs_no_membership() -> None:
+    lonely = {name: replace(found, members=()) for name, found in INVENTORY.roles.items()}
+    assert len(said(replace(INVENTORY, roles=lonely))) == 2
+    assert said(replace(INVENTORY, roles=lonely, admin_is_superuser=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("mark", "named"),
+    [
+        (None, "stage is unmarked"),
+        (Mark("operator", CLAIM, "making"), "stage is making"),
+        (Mark("another", CLAIM), "claim is"),
+        (Mark("operator", "00" * 16), "claim is"),
+        (Mark("operator", CLAIM, retained_since="2026-11-22"), "retained is 2026-11-22"),
+    ],
+)
+def test_a_database_that_is_not_ours_or_not_finished_differs(mark: Mark | None, named: str) -> None:
+    (found,) = said(replace(INVENTORY, databases={OWNER: replace(DATABASE, mark=mark)}))
+    assert named in found
+
+
+@pytest.mark.parametrize("stage", ["making", "open", "ready"])
+def test_marks_come_back_as_they_were_written(stage: Stage) -> None:
+    for mark in (Mark("o", "c", stage, "tpl_x", "2026-11-22T00:00:00+00:00"), Mark("o", stage=stage)):
+        assert from_comment(to_comment(mark)) == mark
+
+
+@pytest.mark.parametrize(
+    "comment", [None, "", "by hand", "[]", "{}", '{"by":"somebody"}', '{"by":"odoo-tenancy","stage":"other"}']
+)
+def test_other_comments_are_no_marks(comment: str | None) -> None:
+    assert from_comment(comment) is None
+
+
+ADDRESS = PostgresAddress("db.example.com", 5432, "admin", "s3cret", "verify-full", "-----BEGIN")
+
+
+def test_an_address_hides_what_is_secret() -> None:
+    assert "s3cret" not in f"{ADDRESS} {ADDRESS!r}"
+
+
+def test_parameters_leave_nothing_to_the_environment() -> None:
+    parameters = ADDRESS.connection_parameters("/ca.pem", 30)
+    assert parameters["sslrootcert"] == "/ca.pem"
+    assert parameters["options"] == "-c statement_timeout=30000"
+    without_ca = replace(ADDRESS, ca_pem=None).connection_parameters(None, 30)
+    assert without_ca["sslrootcert"] == "system"
+    assert "sslrootcert" not in replace(ADDRESS, sslmode="require").connection_parameters(None, 30)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "kind"),
+    [
+        ("connection refused", "PostgresUnreachable", Unavailable),
+        ("FATAL:  sorry, too many clients already", "PostgresUnreachable", Unavailable),
+        ("FATAL:  the database system is starting up", "PostgresUnreachable", Unavailable),
+        ('FATAL:  password authentication failed for user "a"', "PostgresPasswordRejected", Refused),
+        ("SSL error: certificate verify failed", "PostgresCertificateRefused", Refused),
+        ('server certificate for "a" does not match host name "b"', "PostgresCertificateRefused", Refused),
+        ("server does not support SSL, but SSL was required", "PostgresCertificateRefused", Refused),
+        ('FATAL:  role "t_x" is not permitted to log in', "PostgresLoginRefused", Refused),
+        ('FATAL:  permission denied for database "t_y"', "PostgresLoginRefused", Refused),
+    ],
+)
+def test_a_failed_connection_says_why(words: str, reason: str, kind: type[OperatorError]) -> None:
+    error = of_connection(ADDRESS, psycopg.OperationalError(words))
+    assert error.reason == reason
+    assert isinstance(error, kind)
+    assert "db.example.com:5432" in error.message
