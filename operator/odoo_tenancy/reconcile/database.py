@@ -27,6 +27,8 @@ async def stage(look: Look) -> None:
     wanted = wanted_database(look)
     look.pool.wanted[look.key] = wanted
     if look.initialized and wanted.database not in inventory.databases:
+        inventory = await _refresh(look, server, wanted.names)
+    if look.initialized and wanted.database not in inventory.databases:
         raise Refused(
             "DatabaseMissing",
             f"Database {wanted.database} was there and is gone. Nothing is made in its place, as that would look like an "
@@ -113,7 +115,7 @@ def _template(look: Look, inventory: Inventory, wanted: TenantDatabase) -> str |
         raise Waiting(
             "TemplateInTheMaking",
             f"OdooTenant {maker.namespace}/{maker.name} initialises the same modules: its result is cloned.",
-            look.world.options.look_again,
+            look.world.options.look_again * 5,
         )
     look.pool.making[name] = look.key
     return None
@@ -133,7 +135,10 @@ async def _initialize(look: Look, server: PostgresServer, wanted: TenantDatabase
     password_set = fingerprint(credentials.admin_password)
     await look.store(replace(look.vault, installed=installed, administrator_password_set=password_set))
     await _refresh(look, server, (*wanted.names, template))
-    look.pool.making.pop(template, None)
+    if look.pool.making.pop(template, None) is not None:
+        for record in look.world.tenants.of_pool(look.tenant.spec.pool_ref.name):
+            if record.template == template and record.key != look.key:
+                look.world.enqueue(record.key)
 
 
 async def _fill(look: Look, server: PostgresServer, wanted: TenantDatabase, template: str) -> None:

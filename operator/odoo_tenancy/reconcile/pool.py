@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.api.meta import API_VERSION, Key, Manifest
-from odoo_tenancy.api.pool import HostingPool
+from odoo_tenancy.api.pool import HostingPool, HostingPoolSpec
 from odoo_tenancy.cluster.finalizer import add_finalizer, remove_finalizer
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
 from odoo_tenancy.cluster.status import patch_status_if_changed
 from odoo_tenancy.desired import pool as desired
-from odoo_tenancy.desired.context import PoolFacts
+from odoo_tenancy.desired.context import Peer, PoolFacts
 from odoo_tenancy.reconcile.isolation import openings
 from odoo_tenancy.reconcile.memory import PoolState
 from odoo_tenancy.reconcile.references import SecretReference, peers_of, read_secret, text
@@ -47,12 +47,14 @@ class PoolReconciler:
             return await self._delete(ref, pool, manifest)
         manifest = await add_finalizer(self.world.cluster, manifest)
         report, changes = Report(), list[str]()
-        before = self.world.pools.get(key.name)
-        state = PoolState(PoolFacts(pool))
-        if before is not None:
-            state.wanted, state.making, state.failed = before.wanted, before.making, before.failed
-        await self._postgres(state, before, report)
+        state = self.world.pools.get(key.name) or PoolState(PoolFacts(pool))
+        before = _built_from(state) if self.world.pools.get(key.name) else None
+        await self._postgres(state, pool, report)
         await self._namespace(state, manifest, report, changes)
+        try:
+            await self._drop_unused_templates(state, changes)
+        except OperatorError as error:
+            report.errors.append(error)
         self.world.pools.remember(state)
         self._wake(before, state)
         await self._write_status(ref, manifest, pool, report)
@@ -60,30 +62,28 @@ class PoolReconciler:
             raise report.errors[0]
         return Result(changes=tuple(changes))
 
-    async def _postgres(self, state: PoolState, before: PoolState | None, report: Report) -> None:
-        pool = state.facts.pool
+    async def _postgres(self, state: PoolState, pool: HostingPool, report: Report) -> None:
+        """Look at the server: who we are there, whether it answers, and all of ours on it, by one query."""
+        spec, field = pool.spec.postgres, f"spec.postgres of HostingPool {pool.metadata.name}"
+        state.facts = replace(state.facts, pool=pool)
         try:
-            spec = pool.spec.postgres
-            field = f"spec.postgres of HostingPool {pool.metadata.name}"
             peers = await peers_of(self.world.cluster, spec.host, spec.port, spec.peers, field)
             address = await self._address(pool)
             state.facts, state.postgres_ca = replace(state.facts, postgres_peers=peers), address.ca_pem
-            state.server = before.server if before else None
             if state.server is None or state.server.address != address:
                 if state.server is not None:
                     await state.server.close()
                 state.server = self.world.connect_postgres(address)
             state.inventory = await state.server.inventory(sizes=False)
-            version = state.inventory.version
-            report.good(
-                "PostgresReady",
-                "Answers",
-                f"PostgreSQL {version // 10000} at {address} answers, as {address.username}",
-            )
         except OperatorError as error:
             state.postgres_problem = error
-            state.inventory = before.inventory if before else None
             report.failed("PostgresReady", error)
+            return
+        state.postgres_problem = None
+        major = state.inventory.major
+        report.good(
+            "PostgresReady", "Answers", f"PostgreSQL {major} at {address} answers, as {address.username}"
+        )
 
     async def _address(self, pool: HostingPool) -> PostgresAddress:
         spec = pool.spec.postgres
@@ -142,13 +142,27 @@ class PoolReconciler:
                 "Only our own NetworkPolicies are there, and nothing opens more",
             )
 
-    def _wake(self, before: PoolState | None, state: PoolState) -> None:
+    async def _drop_unused_templates(self, state: PoolState, changes: list[str]) -> None:
+        """A template lives as long as a tenant of the pool asks for its combination."""
+        if state.inventory is None or state.server is None or state.postgres_problem is not None:
+            return
+        tenants = self.world.tenants
+        for name in [n for n, maker in state.making.items() if tenants.get(maker) is None]:
+            del state.making[name]
+        wanted = {r.template for r in tenants.of_pool(state.facts.pool.metadata.name)} | set(state.making)
+        for name, found in state.inventory.databases.items():
+            ours = found.mark is not None and found.mark.operator == state.inventory.operator
+            if name.startswith("tpl_") and ours and name not in wanted:
+                await state.server.drop_template(name)
+                changes.append(f"dropped template {name}")
+
+    def _wake(self, before: BuiltFrom | None, state: PoolState) -> None:
         """The tenants whom this look concerns: all where the pool changed, else those that drifted."""
         name = state.facts.pool.metadata.name
-        if before is None or _concerns_all(before, state):
+        if before != _built_from(state):
             for record in tuple(self.world.tenants.of_pool(name)):
                 self.world.enqueue(record.key)
-        if state.inventory is None or state.server is None:
+        if state.inventory is None or state.postgres_problem is not None:
             return
         for key, wanted in state.wanted.items():
             if differences(state.inventory, wanted):
@@ -201,15 +215,19 @@ class PoolReconciler:
             self.world.enqueue(record.key)
 
 
-def _concerns_all(before: PoolState, state: PoolState) -> bool:
-    """Whether something changed that every tenant of the pool is built from."""
-    return (
-        before.facts.pool.spec != state.facts.pool.spec
-        or before.facts.postgres_peers != state.facts.postgres_peers
-        or before.postgres_ca != state.postgres_ca
-        or _reason(before.postgres_problem) != _reason(state.postgres_problem)
-        or _reason(before.namespace_problem) != _reason(state.namespace_problem)
-    )
+@dataclass(frozen=True)
+class BuiltFrom:
+    """What every tenant of a pool is built from: when it changes, all of them are looked at."""
+
+    spec: HostingPoolSpec
+    peers: tuple[Peer, ...]
+    postgres_ca: str | None
+    problems: tuple[str, str]
+
+
+def _built_from(state: PoolState) -> BuiltFrom:
+    problems = (_reason(state.postgres_problem), _reason(state.namespace_problem))
+    return BuiltFrom(state.facts.pool.spec, state.facts.postgres_peers, state.postgres_ca, problems)
 
 
 def _reason(problem: OperatorError | None) -> str:
