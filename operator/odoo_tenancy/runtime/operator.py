@@ -8,17 +8,19 @@ the only memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import structlog
 
 from odoo_tenancy import __version__
+from odoo_tenancy.api.observe import WriteHook
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.runtime.clock import Clock, RealClock
 from odoo_tenancy.runtime.connection import Connection, connection
@@ -30,8 +32,8 @@ from odoo_tenancy.runtime.queue import Backoff, WorkQueue
 from odoo_tenancy.runtime.settings import Settings
 from odoo_tenancy.runtime.silence import Silences
 from odoo_tenancy.runtime.stream import Stream
-from odoo_tenancy.runtime.watch import ChildFeed, OwnKinds, children
-from odoo_tenancy.runtime.wiring import Build, Context, Wiring, build_reconcilers
+from odoo_tenancy.runtime.watch import ChildFeed, OwnKinds, children, missing
+from odoo_tenancy.runtime.wiring import KINDS, Build, Context, Wiring, build_reconcilers
 from odoo_tenancy.runtime.workers import Workers
 
 log = structlog.get_logger("odoo_tenancy.operator")
@@ -39,8 +41,14 @@ log = structlog.get_logger("odoo_tenancy.operator")
 EXIT_LEASE_LOST = 3
 """The process' exit status when somebody else may lead."""
 
+T = TypeVar("T")
+
 _KINDS_RETRY = 2.0
 _KOPF_DEADLINE = 10.0
+
+
+class _Stopped(Exception):
+    """SIGTERM came while something was waited for."""
 
 
 @dataclass
@@ -57,6 +65,12 @@ class Operator:
 
     settings: Settings
     build: Build = build_reconcilers
+    kinds: tuple[str, ...] = KINDS
+    """Of ours: those that ``build`` makes reconcilers for. Nothing begins before they are installed."""
+
+    hook: WriteHook | None = None
+    """Told before and after each write to anything outside."""
+
     clock: Clock = field(default_factory=RealClock)
     metrics: Metrics = field(default_factory=Metrics)
 
@@ -81,29 +95,50 @@ class Operator:
             cluster = await self._connect(stack)
             api = connection(cluster.api_client, self.metrics.trace())
             session = await stack.enter_async_context(api.session())
-            self.lease = Lease(session, _terms(self.settings), self.clock)
+            self.lease = lease = Lease(session, _terms(self.settings), self.clock)
             self._listen_to_signals()
             await stack.enter_async_context(_background(self.heart.run()))
             self._become(Role.STANDBY)
-            if await self._unless_stopped(self.lease.acquire()):
-                await self._lead(cluster, api, session, self.lease)
+            with contextlib.suppress(_Stopped):
+                await self._unless_stopped(lease.acquire())
+                await self._lead(cluster, api, session, lease)
             self._become(Role.STOPPING)
         log.info("stopped")
 
     async def _lead(
         self, cluster: Cluster, api: Connection, session: aiohttp.ClientSession, lease: Lease
     ) -> None:
-        """Do the work, from the moment the Lease is ours until we gave it back."""
+        """From the moment the Lease is ours until we gave it back."""
         self._become(Role.LEADER)
         # Before Kopf starts: at its end it cancels every task that is younger than it is.
         keeper = asyncio.create_task(self._keep(lease), name="lease")
-        wiring = await self.build(Context(self.settings, cluster, self.queue, self.metrics, self.clock))
+        try:
+            await self._unless_stopped(self._wait_for_kinds(session))
+            context = Context(self.settings, cluster, self.queue, self.metrics, self.clock, self.hook)
+            wiring = await self._unless_stopped(self.build(context))
+            try:
+                await self._work(api, session, wiring, lease, keeper)
+            finally:
+                await wiring.close()
+        finally:
+            await _cancel([keeper])
+            await lease.release()
+
+    async def _work(
+        self,
+        api: Connection,
+        session: aiohttp.ClientSession,
+        wiring: Wiring,
+        lease: Lease,
+        keeper: asyncio.Task[None],
+    ) -> None:
+        """Watch and reconcile until SIGTERM; then finish what is worked on, and give the Lease back first of all."""
         workers = Workers(self.queue, wiring.reconcilers, self.settings.workers, self.clock, self.metrics)
-        kopf = self._own_kinds(api, wiring)
+        kopf = OwnKinds(self.settings, api, self.silences, self.kinds, wiring.seen, self.queue.add)
         tasks = [
             asyncio.create_task(workers.run(), name="workers"),
             *(asyncio.create_task(s.run(), name=s.watched.name) for s in self._streams(session, wiring)),
-            asyncio.create_task(self._watch_own_kinds(kopf, session), name="kopf"),
+            asyncio.create_task(self._watch_own_kinds(kopf), name="kopf"),
         ]
         try:
             await self._until_stopped([keeper, *tasks])
@@ -112,12 +147,11 @@ class Operator:
             log.info("drained", unfinished=[str(key) for key in unfinished])
         finally:
             await workers.drain(0)
-            keeper.cancel()
+            await _cancel([keeper])
             await lease.release()
             kopf.stop.set()
             await asyncio.wait(tasks[-1:], timeout=_KOPF_DEADLINE)
             await _cancel(tasks)
-            await wiring.close()
 
     async def _keep(self, lease: Lease) -> None:
         """Renew. When that fails, end before anything else can be written: no cleaning up, no waiting."""
@@ -128,21 +162,19 @@ class Operator:
             log.critical("lease lost", error=str(lost))
             os._exit(EXIT_LEASE_LOST)
 
-    async def _watch_own_kinds(self, kopf: OwnKinds, session: aiohttp.ClientSession) -> None:
-        await self._wait_for_kinds(kopf, session)
+    async def _watch_own_kinds(self, kopf: OwnKinds) -> None:
         async with _background(self._after_kopf(kopf)):
             await kopf.run()
 
     async def _after_kopf(self, kopf: OwnKinds) -> None:
-        """Kopf takes the signals for itself; take them back, or it would stop before what is worked on is
-        done."""
+        """Kopf takes the signals for itself; take them back: what is worked on is finished before Kopf stops."""
         await kopf.ready.wait()
         self._listen_to_signals()
 
-    async def _wait_for_kinds(self, kopf: OwnKinds, session: aiohttp.ClientSession) -> None:
+    async def _wait_for_kinds(self, session: aiohttp.ClientSession) -> None:
         while True:
             try:
-                self.status.missing = await kopf.missing(session)
+                self.status.missing = await missing(session, self.kinds)
                 if not self.status.missing:
                     return
                 log.warning("kinds not installed: apply crds/", kinds=self.status.missing)
@@ -155,14 +187,10 @@ class Operator:
         idle = self.settings.watch_idle
         return [
             Stream(session, watched, feed, self.silences, self.clock, idle)
-            for watched in (children(self.settings) if wiring.reconcilers else ())
+            for watched in children(self.settings)
         ]
 
-    def _own_kinds(self, api: Connection, wiring: Wiring) -> OwnKinds:
-        kinds = tuple(wiring.reconcilers)
-        return OwnKinds(self.settings, api, self.silences, kinds, wiring.seen, self.queue.add)
-
-    async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
+    async def _until_stopped(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
         """Wait for SIGTERM. Raises what ended one of the tasks; Kopf alone may end well, when the signal was
         its."""
         stop = asyncio.create_task(self.stopping.wait(), name="stop")
@@ -173,18 +201,26 @@ class Operator:
         for task in done - {stop}:
             await task
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Whether the work was done; not when SIGTERM came first. Raises what the work raises."""
-        task = asyncio.create_task(work)
+    async def _unless_stopped(self, work: Awaitable[T]) -> T:
+        """What the work returns.
+
+        Raises:
+            _Stopped: SIGTERM came first. And whatever the work raises.
+        """
+        task = asyncio.ensure_future(work)
         try:
             await self._until_stopped([task])
-            return task.done()
+            if not task.done():
+                raise _Stopped
+            return task.result()
         finally:
             await _cancel([task])
 
     async def _connect(self, stack: AsyncExitStack) -> Cluster:
         path = self.settings.kubeconfig
-        cluster = await Cluster.connect(str(path) if path else None, observe=self.metrics.api_request)
+        cluster = await Cluster.connect(
+            str(path) if path else None, observe=self.metrics.api_request, hook=self.hook
+        )
         stack.push_async_callback(cluster.close)
         return cluster
 
@@ -232,7 +268,7 @@ def _terms(settings: Settings) -> LeaseTerms:
     )
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -167,19 +167,6 @@ class OwnKinds:
         if self._interest.wants(event_type, body) and ours:
             self._add(Key(kind, metadata.get("namespace", ""), metadata["name"]))
 
-    async def missing(self, session: aiohttp.ClientSession) -> tuple[str, ...]:
-        """Which of the kinds the API server doesn't serve: their CRDs are not installed.
-
-        Raises:
-            aiohttp.ClientError, TimeoutError: it gave no answer.
-        """
-        async with session.get(f"/apis/{API_VERSION}", timeout=aiohttp.ClientTimeout(total=10)) as response:
-            if response.status == 404:
-                return self._kinds
-            response.raise_for_status()
-            served = {resource["kind"] for resource in (await response.json())["resources"]}
-        return tuple(kind for kind in self._kinds if kind not in served)
-
     def _stream_names(self) -> Iterable[str]:
         for kind in self._kinds:
             for namespace in self._settings.watch_namespaces or ("",):
@@ -223,3 +210,17 @@ def _pool(body: Manifest) -> str | None:
         return str(body["metadata"]["name"])
     reference = (body.get("spec") or {}).get("poolRef")
     return str(reference["name"]) if reference else None
+
+
+async def missing(session: aiohttp.ClientSession, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Which of our kinds the API server doesn't serve: their CRDs are not installed.
+
+    Raises:
+        aiohttp.ClientError, TimeoutError: it gave no answer.
+    """
+    async with session.get(f"/apis/{API_VERSION}", timeout=aiohttp.ClientTimeout(total=10)) as response:
+        if response.status == 404:
+            return tuple(kinds)
+        response.raise_for_status()
+        served = {resource["kind"] for resource in (await response.json())["resources"]}
+    return tuple(kind for kind in kinds if kind not in served)

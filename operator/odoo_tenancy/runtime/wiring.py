@@ -44,7 +44,7 @@ class Context:
     metrics: Metrics
     clock: Clock
     hook: WriteHook | None = None
-    """Told of each write outside of Kubernetes."""
+    """Told before and after each write to anything outside."""
 
     def enqueue(self, key: Key, seconds: float = 0.0) -> None:
         """Ask for a look at an object, at once or in so many seconds."""
@@ -60,7 +60,7 @@ class Wiring:
     """What the reconcilers give to the runtime."""
 
     reconcilers: Mapping[str, Reconciler] = field(default_factory=dict)
-    """By kind; a kind is watched once it has one."""
+    """By kind: one for each of ``KINDS``."""
 
     children: Children = field(default_factory=Children)
     """Told of each event of a child, and of a stranger's object that may open a namespace."""
@@ -73,6 +73,9 @@ class Wiring:
 
 
 Build = Callable[[Context], Awaitable[Wiring]]
+
+KINDS = ("OdooTenant", "HostingPool")
+"""The kinds that have a reconciler."""
 
 
 async def build_reconcilers(context: Context) -> Wiring:
@@ -115,7 +118,9 @@ async def _cluster_id(cluster: Cluster) -> str:
     """On everything made outside of Kubernetes: two clusters may share a PostgreSQL server."""
     body = await cluster.get(ObjectRef("v1", "Namespace", "", "kube-system"))
     if body is None:
-        raise OperatorError("NoClusterId", "Namespace kube-system, whose UID tells clusters apart, does not exist.")
+        raise OperatorError(
+            "NoClusterId", "Namespace kube-system, whose UID tells clusters apart, does not exist."
+        )
     return str(body["metadata"]["uid"])
 
 
