@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 
 import psycopg
@@ -152,7 +153,7 @@ def test_parameters_leave_nothing_to_the_environment() -> None:
     assert parameters["sslrootcert"] == "/ca.pem"
     assert parameters["options"] == "-c statement_timeout=30000"
     without_ca = replace(ADDRESS, ca_pem=None).connection_parameters(None, 30)
-    assert without_ca["sslrootcert"] == "system"
+    assert without_ca["sslrootcert"] in ("system", ssl.get_default_verify_paths().cafile)
     assert "sslrootcert" not in replace(ADDRESS, sslmode="require").connection_parameters(None, 30)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 from dataclasses import dataclass, field
 from typing import Literal
@@ -55,5 +56,6 @@ class PostgresAddress:
         if sys.platform == "linux":
             parameters["tcp_user_timeout"] = "30000"
         if self.sslmode in ("verify-ca", "verify-full"):
-            parameters["sslrootcert"] = ca_file or "system"
+            # Not libpq's own "system": psycopg's wheels bring an OpenSSL that looks for it where nothing is.
+            parameters["sslrootcert"] = ca_file or ssl.get_default_verify_paths().cafile or "system"
         return parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import tempfile
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -35,7 +36,8 @@ class Connections:
         self.address = address
         self._idle: list[Connection] = []
         self._free = asyncio.Semaphore(limit)
-        self._ca_file = _as_file(address.ca_pem)
+        self._closed = False
+        self._ca_file = None if address.ca_pem is None else _nameless_file(self, address.ca_pem)
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[Connection]:
@@ -72,16 +74,14 @@ class Connections:
                 await connection.close()
 
     async def close(self) -> None:
-        """Close what is idle, and forget the CA."""
+        """Close what is idle now, and what is in use when it is given back."""
+        self._closed = True
         while self._idle:
             await self._idle.pop().close()
-        if self._ca_file is not None:
-            self._ca_file.close()
 
     async def _open(self, address: PostgresAddress) -> Connection:
-        ca_file = self._ca_file.name if self._ca_file is not None else None
+        conninfo = make_conninfo(**address.connection_parameters(self._ca_file, STATEMENT_TIMEOUT))
         try:
-            conninfo = make_conninfo(**address.connection_parameters(ca_file, STATEMENT_TIMEOUT))
             return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
         except psycopg.Error as error:
             raise errors.of_connection(address, error) from error
@@ -94,7 +94,8 @@ class Connections:
         return None
 
     async def _keep(self, connection: Connection) -> None:
-        if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        usable = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        if self._closed or not usable:
             await connection.close()
         else:
             self._idle.append(connection)
@@ -112,11 +113,10 @@ def _is_alive(connection: Connection) -> bool:
     return True
 
 
-def _as_file(pem: str | None) -> tempfile._TemporaryFileWrapper[str] | None:
-    """libpq reads certificates from files only."""
-    if pem is None:
-        return None
-    file = tempfile.NamedTemporaryFile("w", prefix="postgres-ca-", suffix=".pem")  # noqa: SIM115 - lives as long as we do
+def _nameless_file(owner: Connections, pem: str) -> str:
+    """libpq reads certificates from files only: one that nobody else sees and that no crash leaves behind."""
+    file = tempfile.TemporaryFile("w")  # noqa: SIM115 - open for as long as its owner lives
     file.write(pem)
     file.flush()
-    return file
+    weakref.finalize(owner, file.close)
+    return f"/proc/self/fd/{file.fileno()}"

@@ -60,7 +60,7 @@ class PostgresLoginRefused(Refused):
 # with the server's words.
 _CERTIFICATE = re.compile(
     r"certificate verify failed|does not match host name|root certificate|could not get server's host name"
-    r"|server does not support SSL|unable to get (local )?issuer|self[- ]signed certificate",
+    r"|server does not support SSL|unable to get (local )?issuer|self[- ]signed certificate|weak sslmode",
     re.IGNORECASE,
 )
 _PASSWORD = re.compile(
