@@ -19,6 +19,7 @@ from odoo_tenancy.cluster.ownership import (
     Extension,
     created_by_this_apply,
     extensions,
+    latest_first,
     own_fields,
     restoring,
     stripping,
@@ -253,15 +254,15 @@ class Applier:
     ) -> Drift | None:
         if not changed and not added:
             return None
-        found = {*writers(before, changed, self._children.tolerated), *(each.writer for each in added)}
-        latest_first = sorted(found, key=lambda writer: writer.time, reverse=True)
+        changers = writers(before, changed, self._children.tolerated)
+        found = latest_first([*changers, *(each.writer for each in added)])
         paths = [*changed, *(each.path for each in added)]
         return Drift(
             ref,
             "changed" if changed else "extended",
             tuple(dict.fromkeys(readable(path) for path in paths)),
-            tuple(dict.fromkeys(writer.manager for writer in latest_first)),
-            latest_first[0].time if latest_first else "",
+            tuple(dict.fromkeys(writer.manager for writer in found)),
+            found[0].time if found else "",
         )
 
     async def _prune(self, owner: Owner, child: Child) -> Change | None:

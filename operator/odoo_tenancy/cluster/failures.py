@@ -47,7 +47,7 @@ def failure(what: str, kind: str, code: int, body: bytes, headers: Mapping[str, 
         return Waiting("NamespaceTerminating", message)
     if code == 403:
         return Refused("QuotaExceeded" if "exceeded quota" in message else "Forbidden", message)
-    if "immutable" in message or "may not change once set" in message:
+    if "immutable" in str(status.get("message")):
         return Refused("ImmutableField", f"{message}. The field cannot be changed on a live object.")
     return Refused("Invalid", message)
 

@@ -68,6 +68,9 @@ _TOLERATED: tuple[Path, ...] = (
 )
 """Fields that others may add to what we made. The last word may be the beginning of a name."""
 
+_ANY_LABEL: Path = ("f:metadata", "f:labels", "f:")
+"""Labels and annotations are named one by one, also where none is ours."""
+
 _IDENTITY = frozenset({"f:status", "f:apiVersion", "f:kind"})
 _META = frozenset({"f:labels", "f:annotations"})
 """What counts of the metadata. Finalizers are promises between controllers, and hold nothing open."""
@@ -190,7 +193,13 @@ def writers(
         and entry.get("manager") not in tolerated
         and any(contains(entry.get("fieldsV1") or {}, path) for path in wanted)
     }
-    return tuple(sorted(found, key=lambda writer: writer.time, reverse=True))
+    return latest_first(found)
+
+
+def latest_first(found: Iterable[Writer]) -> tuple[Writer, ...]:
+    """Each writer once; of those of one time in order of their names."""
+    by_name = sorted(set(found), key=lambda writer: (writer.manager, writer.operation))
+    return tuple(sorted(by_name, key=lambda writer: writer.time, reverse=True))
 
 
 def _added(theirs: FieldSet, ours: FieldSet, at: Path) -> Iterator[Path]:
@@ -200,7 +209,7 @@ def _added(theirs: FieldSet, ours: FieldSet, at: Path) -> Iterator[Path]:
             continue
         if key in ours:
             yield from _added(below, ours[key], path)
-        elif below and any(pattern[: len(path)] == path for pattern in _TOLERATED):
+        elif below and any(pattern[: len(path)] == path for pattern in (*_TOLERATED, _ANY_LABEL)):
             yield from _added(below, {}, path)
         else:
             yield path

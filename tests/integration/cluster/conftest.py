@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,6 @@ from odoo_tenancy.cluster.apply import Applier
 from odoo_tenancy.cluster.children import Children
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
-
-WATCHED = (
-    ("v1", "ConfigMap"),
-    ("v1", "Secret"),
-    ("v1", "Service"),
-    ("v1", "ServiceAccount"),
-    ("v1", "ResourceQuota"),
-    ("v1", "LimitRange"),
-    ("v1", "PersistentVolumeClaim"),
-    ("apps/v1", "Deployment"),
-    ("batch/v1", "Job"),
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("networking.k8s.io/v1", "Ingress"),
-)
 
 
 @dataclass
@@ -65,6 +50,8 @@ class Stage:
     namespace: str
     kubectl_command: tuple[str, ...]
     children: Children = field(default_factory=Children)
+    watched: set[tuple[str, str]] = field(default_factory=set)
+    """Kinds that this test made something of."""
 
     @property
     def applier(self) -> Applier:
@@ -80,6 +67,7 @@ class Stage:
         }
 
     def manifest(self, api_version: str, kind: str, name: str, **body: Any) -> Manifest:
+        self.watched.add((api_version, kind))
         metadata = {"name": name, "namespace": self.namespace, "labels": self.labels}
         return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}
 
@@ -125,7 +113,7 @@ class Stage:
     async def watch(self) -> set[str]:
         """Bring the memory up to date as the watches would; the names of owners that are woken."""
         woken = set()
-        for api_version, kind in WATCHED:
+        for api_version, kind in sorted(self.watched):
             objects = await self.cluster.list(api_version, kind, self.namespace)
             for body in objects:
                 if key := self.children.saw("MODIFIED", body):
@@ -135,6 +123,13 @@ class Stage:
             woken |= {key.name for key in self.children.listed(api_version, kind, uids)}
         self.requests.counts.clear()
         return woken
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Watch until something is so."""
+        async with asyncio.timeout(30):
+            while not condition():
+                await self.watch()
+                await asyncio.sleep(0.05)
 
     def restart(self) -> None:
         """The process begins anew and remembers nothing."""

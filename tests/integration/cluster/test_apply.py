@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from odoo_tenancy.api.errors import Refused
-from odoo_tenancy.cluster.apply import Applier
+from odoo_tenancy.cluster.apply import Applier, Change
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.cluster.failures import Conflict, NotOurs
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
+from odoo_tenancy.cluster.readiness import Rollout
 
 if TYPE_CHECKING:
     from tests.integration.cluster.conftest import Stage
 
 
-def actions(changes: list) -> list[str]:
+def actions(changes: list[Change]) -> list[str]:
     return [change.action for change in changes]
 
 
@@ -30,7 +31,12 @@ async def test_the_second_time_nothing_is_asked_nor_written(stage: Stage) -> Non
 
 async def test_the_echo_of_our_own_writes_wakes_nobody(stage: Stage) -> None:
     await stage.applier.apply(stage.owner, [stage.config_map(), stage.deployment(replicas=0)])
-    await stage.watch()  # the Deployment's controller has its say about the status
+
+    def rolled_out() -> bool:
+        child = stage.children.get(ObjectRef.of(stage.deployment()))
+        return child is not None and isinstance(child.readiness, Rollout) and child.readiness.complete
+
+    await stage.until(rolled_out)
     assert await stage.watch() == set()
     assert actions(await stage.applier.apply(stage.owner, [stage.config_map()])) == ["unchanged"]
     assert stage.requests.total == 0
