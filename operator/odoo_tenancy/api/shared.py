@@ -42,7 +42,19 @@ class NamespacedRef(ApiModel):
     """Name of the object."""
 
 
-LabelKey = Annotated[str, Schema(maxLength=317)]
+_LABEL_KEY = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+
+LabelKey = Annotated[
+    str,
+    Schema(
+        Rule(
+            f"self.matches('{_LABEL_KEY}')",
+            "must be the name of a label, such as stage or example.com/stage",
+        ),
+        maxLength=317,
+        minLength=1,
+    ),
+]
 LabelValue = Annotated[
     str,
     Schema(
@@ -53,7 +65,16 @@ LabelValue = Annotated[
         maxLength=63,
     ),
 ]
-Labels = Annotated[dict[str, LabelValue], Schema(maxProperties=16)]
+Labels = Annotated[
+    dict[str, LabelValue],
+    Schema(
+        Rule(
+            f"self.all(name, name.matches('{_LABEL_KEY}'))",
+            "keys must be names of labels, such as stage or example.com/stage: mend the key",
+        ),
+        maxProperties=16,
+    ),
+]
 
 
 class LabelExpression(ApiModel):
@@ -152,12 +173,33 @@ class HostPort(ApiModel):
     """Where the host leads to; derived for a ``.svc`` name."""
 
 
+_Resources = Annotated[
+    dict[str, Quantity],
+    Schema(
+        Rule(
+            "self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])",
+            "knows cpu, memory and ephemeral-storage: remove the others",
+        ),
+        maxProperties=3,
+    ),
+]
+
+
 class ResourceRequirements(ApiModel):
     """Requests and limits of a container, as in a pod."""
 
-    requests: Annotated[dict[str, Quantity], Schema(maxProperties=4)] = Field(default_factory=dict)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+            "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+            "must be at most what limits says of the same resource: lower requests or raise limits",
+            field=".requests",
+        ),
+    )
+
+    requests: _Resources = Field(default_factory=dict)
     """What the scheduler sets aside: ``cpu`` in cores, ``memory`` and ``ephemeral-storage`` in bytes."""
-    limits: Annotated[dict[str, Quantity], Schema(maxProperties=4)] = Field(default_factory=dict)
+    limits: _Resources = Field(default_factory=dict)
     """What the container is held to, in the same units."""
 
 
@@ -219,6 +261,16 @@ class Toleration(ApiModel):
             "self.operator != 'Exists' || !has(self.value) || self.value == ''",
             "must be empty with operator Exists: remove value, or use operator Equal",
             field=".value",
+        ),
+        Rule(
+            "self.key != '' || self.operator == 'Exists'",
+            "an empty key means every taint and goes with operator Exists only: name the taint, or use Exists",
+            field=".key",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || self.effect == 'NoExecute'",
+            "goes with effect NoExecute only: remove tolerationSeconds, or change effect",
+            field=".tolerationSeconds",
         ),
     )
 

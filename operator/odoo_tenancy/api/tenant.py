@@ -64,9 +64,9 @@ class OdooSpec(ApiModel):
     image: ImageName
     """Odoo's image. With a digest it is the same tomorrow; ``status.image`` shows the digest that runs."""
     run_as_user: Uid = 100
-    """Numeric user of the image, for ``runAsUser`` and ``runAsGroup``'s owner of files; never root."""
+    """Numeric user of the image; never root."""
     fs_group: Uid = 101
-    """Numeric group of the image, for ``runAsGroup`` and ``fsGroup``; never root."""
+    """Numeric group of the image, for processes and for the volume's files; never root."""
     image_pull_secrets: Annotated[
         tuple[LocalRef, ...], Schema(maxItems=8, **{"x-kubernetes-list-type": "atomic"})
     ] = ()
@@ -233,7 +233,7 @@ class DatabaseSpec(ApiModel):
     )
 
     placement: Literal["Pool", "Dedicated", "External"] | None = None
-    """Whose server; the default follows tenancy (Shared: Pool, Dedicated: Dedicated). Immutable."""
+    """Whose server; the default follows tenancy, and ``status.effective`` says what it became. Immutable."""
     connection_limit: PositiveCount | None = None
     """CONNECTION LIMIT of the login role; default: what all processes need at the most replicas. Odoo's
     ``db_maxconn`` is derived from it."""

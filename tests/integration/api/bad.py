@@ -158,6 +158,27 @@ BAD: dict[str, tuple[Bad, ...]] = {
         Bad({"operator": "In", "values": []}),
         Bad({"operator": "Exists", "values": ["a"]}),
     ),
+    "must be the name of a label, such as stage or example.com/stage": (
+        Bad("a b"),
+        Bad("/stage"),
+        Bad("a/b/c"),
+    ),
+    "keys must be names of labels, such as stage or example.com/stage: mend the key": (
+        Bad({"a b": "c"}),
+        Bad({"": "c"}),
+        Bad({"a" * 64: "c"}),
+    ),
+    "knows cpu, memory and ephemeral-storage: remove the others": (Bad({"nvidia.com/gpu": "1"}),),
+    "must be at most what limits says of the same resource: lower requests or raise limits": (
+        Bad({"requests": {"cpu": "1500m"}, "limits": {"cpu": 1}}),
+        Bad({"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}}),
+    ),
+    "an empty key means every taint and goes with operator Exists only: name the taint, or use Exists": (
+        Bad({"key": "", "operator": "Equal"}),
+    ),
+    "goes with effect NoExecute only: remove tolerationSeconds, or change effect": (
+        Bad({"effect": "NoSchedule", "tolerationSeconds": 300}),
+    ),
     "must be empty with operator Exists: remove value, or use operator Equal": (
         Bad({"operator": "Exists", "value": "only"}),
     ),

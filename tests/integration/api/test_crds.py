@@ -200,6 +200,9 @@ def test_a_status_is_kept_whole_and_only_by_its_subresource(
     kind: str, server: Server, stored: dict[tuple[str, str], Manifest]
 ) -> None:
     example = GOOD[kind][0]
+    fields = {"properties": {"spec": SCHEMAS[kind]["properties"]["status"]}}
+    empty = [str(place) for place, _ in places(fields) if not place.find({"spec": example["status"]})]
+    assert empty == [], "the example's status doesn't have these: whether they are kept isn't seen"
     created = stored[kind, example["metadata"]["name"]]
     assert "status" not in created
     answer = server.replace({**created, "status": example["status"]}, "/status")
