@@ -62,9 +62,10 @@ def get(manifest: Any, path: Path) -> Any:
 def changed(manifest: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
     """A copy of ``manifest`` with ``value`` at ``path``; where both are objects they are merged, None
     removes."""
+    copied: dict[str, Any] = copy.deepcopy(manifest)
     if not path:
-        return _merged(manifest, value)
-    copied = copy.deepcopy(manifest)
+        copied = _merged(copied, value)
+        return copied
     parent = get(copied, path[:-1])
     parent[path[-1]] = _merged(parent[path[-1]], value)
     return copied
