@@ -13,7 +13,7 @@ from odoo_tenancy.reconcile.credentials import Installed, fingerprint
 from odoo_tenancy.reconcile.jobs import run_job
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.memory import PoolState, template_of
-from odoo_tenancy.services.odoo_password import hash_password
+from odoo_tenancy.services.odoo_password import GENERATED_ROUNDS, hash_password
 from odoo_tenancy.services.postgres import Database, Inventory, PostgresServer, TenantDatabase, differences
 
 
@@ -128,9 +128,8 @@ async def _initialize(look: Look, server: PostgresServer, wanted: TenantDatabase
     cloned = found.mark is not None and bool(found.mark.template)
     if not cloned:
         await _fill(look, server, wanted, template)
-    await server.personalise(
-        wanted, credentials.database_password, hash_password(credentials.admin_password), look.world.now()
-    )
+    hashed = hash_password(credentials.admin_password, rounds=GENERATED_ROUNDS)
+    await server.personalise(wanted, credentials.database_password, hashed, look.world.now())
     installed = Installed(odoo.image, tuple(odoo.modules), tuple(odoo.languages))
     password_set = fingerprint(credentials.admin_password)
     await look.store(replace(look.vault, installed=installed, administrator_password_set=password_set))
@@ -204,9 +203,8 @@ async def _administrator(look: Look, server: PostgresServer, wanted: TenantDatab
     due = fingerprint(credentials.admin_password)
     if look.vault.administrator_password_set == due:
         return
-    await server.set_administrator_password(
-        wanted, credentials.database_password, hash_password(credentials.admin_password)
-    )
+    hashed = hash_password(credentials.admin_password, rounds=GENERATED_ROUNDS)
+    await server.set_administrator_password(wanted, credentials.database_password, hashed)
     await look.store(replace(look.vault, administrator_password_set=due))
 
 
