@@ -62,13 +62,11 @@ def get(manifest: Any, path: Path) -> Any:
 def changed(manifest: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
     """A copy of ``manifest`` with ``value`` at ``path``; where both are objects they are merged, None
     removes."""
-    copied: dict[str, Any] = copy.deepcopy(manifest)
-    if not path:
-        copied = _merged(copied, value)
-        return copied
-    parent = get(copied, path[:-1])
-    parent[path[-1]] = _merged(parent[path[-1]], value)
-    return copied
+    root = {"": copy.deepcopy(manifest)}
+    parent = get(root, ("", *path)[:-1])
+    last = path[-1] if path else ""
+    parent[last] = _merged(parent[last], value)
+    return root[""]
 
 
 def _merged(old: Any, new: Any) -> Any:
