@@ -30,3 +30,34 @@ lock: ## Lock the Python packages anew, within the bounds of pyproject.toml (nee
 .PHONY: crds
 crds: venv ## Generate crds/ from the models in operator/odoo_tenancy/api
 	$(PY) -m odoo_tenancy.api.schema crds
+
+# --- Tests ------------------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: venv ## ruff: rules and format
+	ruff check .
+	ruff format --check .
+
+.PHONY: types
+types: venv ## mypy, strict
+	mypy -p odoo_tenancy -p devcluster
+	mypy tests
+
+.PHONY: test-unit
+test-unit: venv ## Unit tests: seconds, nothing but Python
+	$(PY) -m pytest tests/unit
+
+.PHONY: test-integration
+test-integration: venv ## On a real API server, etcd, controller manager and PostgreSQL (builds them the first time)
+	$(PY) -m devcluster tools kubernetes
+	$(PY) -m pytest tests/integration
+
+.PHONY: test-e2e
+test-e2e: up ## On the local cluster, with real pods
+	$(PY) -m pytest tests/e2e
+
+.PHONY: test
+test: venv ## Everything: lint, types, unit, integration, end to end; a cluster that it started it also ends
+	$(MAKE) lint types test-unit test-integration
+	@if $(PY) -m devcluster status >/dev/null 2>&1; then $(MAKE) test-e2e; \
+	else trap '$(MAKE) down' EXIT; $(MAKE) test-e2e; fi
