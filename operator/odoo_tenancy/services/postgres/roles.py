@@ -12,7 +12,12 @@ from odoo_tenancy.services.postgres.errors import PostgresPrivilegeMissing
 from odoo_tenancy.services.postgres.inventory import Inventory, Role
 from odoo_tenancy.services.postgres.marks import Mark
 from odoo_tenancy.services.postgres.ownership import check_roles
-from odoo_tenancy.services.postgres.wanted import TenantDatabase, role_differences
+from odoo_tenancy.services.postgres.wanted import (
+    TenantDatabase,
+    foreign_members,
+    foreign_roles,
+    role_differences,
+)
 from odoo_tenancy.services.postgres.writer import Session, Writer
 
 
@@ -25,9 +30,7 @@ async def ensure(writer: Writer, wanted: TenantDatabase, password: str) -> None:
     found = await writer.look(wanted.names)
     check_roles(found, wanted.claim, wanted.roles)
     _refuse_what_only_a_superuser_mends(found, wanted)
-    stuck = {
-        name for name in wanted.login_roles if name in found.roles and _is_beyond_us(found, found.roles[name])
-    }
+    stuck = {name for name in wanted.login_roles if _must_be_remade(found, wanted, name)}
     for _ in range(2):
         if not role_differences(found, wanted):
             return
@@ -36,8 +39,7 @@ async def ensure(writer: Writer, wanted: TenantDatabase, password: str) -> None:
         found = await writer.look(wanted.names) if stuck else found
         await writer.write(f"roles of {wanted.owner_role}: make as wanted", _shape(found, wanted, password))
         found = await writer.look(wanted.names)
-        titles = {difference.object for difference in role_differences(found, wanted)}
-        stuck = {name for name in wanted.login_roles if f"role {name}" in titles}
+        stuck = {name for name in wanted.login_roles if _still_differs(found, wanted, name)}
     remaining = role_differences(found, wanted)
     if remaining:
         raise PostgresPrivilegeMissing(
@@ -114,6 +116,22 @@ async def _drop_login(writer: Writer, found: Inventory, wanted: TenantDatabase, 
         former = statements.hand_over([name], wanted.owner_role)
         await writer.write(f"role {name}: hand over what it owns", former, Session(wanted.database))
     await writer.write(f"role {name}: drop, to be made anew", statements.drop_roles([name]))
+
+
+def _must_be_remade(found: Inventory, wanted: TenantDatabase, name: str) -> bool:
+    """It has what we know that the admin can't take away; from 16 on also somebody else's grant."""
+    role = found.roles.get(name)
+    if role is None or found.admin_is_superuser:
+        return False
+    return _is_beyond_us(found, role) or (found.major >= 16 and any(foreign_roles(wanted, role)))
+
+
+def _still_differs(found: Inventory, wanted: TenantDatabase, name: str) -> bool:
+    """A repair was in vain: from 16 on REVOKE only warns where another role had granted it."""
+    owner = found.roles.get(wanted.owner_role)
+    if owner and any(m.member == name for m in foreign_members(found, wanted, owner)):
+        return True
+    return any(difference.object == f"role {name}" for difference in role_differences(found, wanted))
 
 
 def _is_beyond_us(found: Inventory, role: Role) -> bool:
