@@ -1,0 +1,168 @@
+"""The operator in a process of its own: imported it starts one; run as a module it is one that notes its writes,
+and dies at one of them where it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.support.waiting import PATIENCE, eventually
+
+ROOT = Path(__file__).parents[3]
+DIED = 42
+"""Exit status of a process that ended where it was told to."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """Where a process dies: before or after the so many-th write of a description, or whatever write it is."""
+
+    when: Literal["before", "after"]
+    description: str
+    """As the hook is told it; empty: any."""
+    occurrence: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.description or 'any write'} #{self.occurrence}"
+
+
+class OperatorProcess:
+    """A running operator: its log lines, its writes, its end."""
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        directory: Path,
+        pools: Sequence[str] = (),
+        death: Death | None = None,
+        **settings: str,
+    ) -> None:
+        self.writes_file = directory / "writes"
+        self.lines: list[dict[str, Any]] = []
+        environment = {
+            "KUBECONFIG": str(kubeconfig),
+            "IDENTITY": directory.name,
+            "LEASE_NAME": f"lease-{directory.name}",
+            "HTTP_HOST": "127.0.0.1",
+            "HTTP_PORT": "0",
+            "LEASE_RETRY_PERIOD": "0.2",
+            # A busy machine must not end the test's operator; what a lost Lease does is tested elsewhere.
+            "LEASE_DURATION": "120",
+            "LEASE_RENEW_DEADLINE": "100",
+            "POOLS": ",".join(pools),
+            "POOL_RESYNC": "2",
+            "BACKOFF_CAP": "2",
+            **settings,
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.reconcile.operator_process"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                **{f"ODOO_TENANCY_{name}": value for name, value in environment.items()},
+                "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
+                "OPERATOR_WRITES": str(self.writes_file),
+                "OPERATOR_DEATH": json.dumps(death.__dict__) if death else "",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                self.lines.append(json.loads(line))
+            except ValueError:
+                self.lines.append({"event": line.rstrip()})
+
+    def said(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        """Its log lines of that event with these fields."""
+        wanted = {"event": event, **fields}
+        return [line for line in list(self.lines) if wanted.items() <= line.items()]
+
+    def await_line(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Its first log line of that event."""
+
+        def look() -> list[dict[str, Any]]:
+            found = self.said(event, **fields)
+            assert found or self.running, f"ended before it said {event}: {self.lines[-5:]}"
+            return found
+
+        return eventually(look, lambda: f"{event} {fields}; it said {self.lines[-5:]}")[0]
+
+    def looks(self, name: str) -> list[dict[str, Any]]:
+        """The reconciles of the objects of that name."""
+        return self.said("reconciled", name=name)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def exit_status(self, seconds: float = PATIENCE) -> int:
+        """Waits for its end."""
+        return self._process.wait(seconds)
+
+    def writes(self) -> list[str]:
+        """What it wrote outside, in order, as far as each write came to its end."""
+        text = self.writes_file.read_text() if self.writes_file.exists() else ""
+        return [line for line in text.splitlines() if line]
+
+    def close(self) -> None:
+        """A clean stop, and where that takes too long a hard one."""
+        if self.running:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(40)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait(PATIENCE)
+
+
+@dataclass
+class Recorder:
+    """A ``WriteHook``: notes each write that succeeded, and ends the process at one of them."""
+
+    note: Callable[[str], object]
+    death: Death | None
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def before_write(self, description: str) -> None:
+        self.seen[description] += 1
+        self.seen[""] += 1
+        self._die("before", description)
+
+    def after_write(self, description: str) -> None:
+        self.note(f"{description}\n")
+        self._die("after", description)
+
+    def _die(self, when: str, description: str) -> None:
+        death = self.death
+        if death is None or death.when != when or death.description not in ("", description):
+            return
+        if self.seen[death.description] == death.occurrence:
+            os._exit(DIED)
+
+
+def _main() -> int:
+    from odoo_tenancy.runtime.__main__ import main
+
+    told = os.environ["OPERATOR_DEATH"]
+    death = Death(**json.loads(told)) if told else None
+    with open(os.environ["OPERATOR_WRITES"], "a", buffering=1) as file:
+        return main(hook=Recorder(file.write, death))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
