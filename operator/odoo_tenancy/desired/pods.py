@@ -83,7 +83,7 @@ def _container(ctx: TenantContext, process: Process) -> Manifest:
         },
         # Its last lines become a condition's message where a process dies without a word of its own.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": _mounts(process),
+        "volumeMounts": _mounts(ctx, process),
     }
 
 
@@ -94,9 +94,15 @@ def _environment(ctx: TenantContext) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in sorted(variables.items())]
 
 
-def _mounts(process: Process) -> list[Manifest]:
+def _mounts(ctx: TenantContext, process: Process) -> list[Manifest]:
+    # File by file: a whole Secret is mounted as links into a folder that goes when the Secret changes, and Odoo
+    # hands the folder's name to the processes that it starts later. A change comes with new pods instead.
+    files = [odoo_conf.CONFIG_FILE, *([odoo_conf.CA_FILE] if ctx.postgres_ca is not None else [])]
     mounts: list[Manifest] = [
-        {"name": "config", "mountPath": odoo_conf.CONFIG_DIR, "readOnly": True},
+        *(
+            {"name": "config", "mountPath": file, "subPath": file.rpartition("/")[2], "readOnly": True}
+            for file in files
+        ),
         {"name": "filestore", "mountPath": odoo_conf.DATA_DIR},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
     ]
