@@ -59,6 +59,7 @@ class Lease:
         self._never = asyncio.Event()
         self._seen: tuple[str, float] = ("", 0.0)  # what somebody else's Lease looked like, and since when
         self._held_since: float | None = None
+        self._ours: Manifest | None = None  # as we last wrote it: renewed without reading it first
         self.holder = ""
         self.last_answer = clock.now()
         """When the API server last answered about the Lease, whatever it said."""
@@ -66,6 +67,10 @@ class Lease:
     @property
     def _url(self) -> str:
         return f"/apis/coordination.k8s.io/v1/namespaces/{self._terms.namespace}/leases"
+
+    @property
+    def _named(self) -> str:
+        return f"{self._url}/{self._terms.name}"
 
     def held(self) -> bool:
         """Whether the Lease is surely ours in this moment."""
@@ -114,7 +119,7 @@ class Lease:
                         "leaseDurationSeconds": 1,
                         "renewTime": self._timestamp(),
                     }
-                    await self._write("PUT", f"{self._url}/{self._terms.name}", lease)
+                    await self._write("PUT", self._named, lease)
                     log.info("lease released", lease=self._terms.name)
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning(
@@ -137,6 +142,8 @@ class Lease:
         return ours
 
     async def _take(self) -> bool:
+        if self._ours is not None and await self._write("PUT", self._named, self._renewed(self._ours)):
+            return True
         lease = await self._read()
         if lease is None:
             body: Manifest = {
@@ -150,7 +157,10 @@ class Lease:
         self.holder = spec.get("holderIdentity") or ""
         if self.holder not in ("", self._terms.identity) and not self._expired(spec):
             return False
-        return await self._write("PUT", f"{self._url}/{self._terms.name}", lease | {"spec": self._spec(spec)})
+        return await self._write("PUT", self._named, self._renewed(lease))
+
+    def _renewed(self, lease: Manifest) -> Manifest:
+        return lease | {"spec": self._spec(lease.get("spec") or {})}
 
     def _expired(self, spec: dict[str, Any]) -> bool:
         mark = f"{spec.get('holderIdentity')} {spec.get('renewTime')}"
@@ -177,7 +187,7 @@ class Lease:
         return self._wall().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     async def _read(self) -> Manifest | None:
-        async with self._session.get(f"{self._url}/{self._terms.name}") as response:
+        async with self._session.get(self._named) as response:
             if response.status == 404:
                 return None
             response.raise_for_status()
@@ -185,9 +195,12 @@ class Lease:
             return lease
 
     async def _write(self, method: str, url: str, lease: Manifest) -> bool:
-        """Whether it was written; not when somebody was faster (the resourceVersion in it is the guard)."""
+        """Whether it was written; not when somebody was faster (the resourceVersion in it is the guard), or when
+        somebody deleted it."""
         async with self._session.request(method, url, json=lease) as response:
-            if response.status == 409:
+            self._ours = None
+            if response.status == 409 or (response.status == 404 and method == "PUT"):
                 return False
             response.raise_for_status()
+            self._ours = await response.json()
             return True

@@ -90,7 +90,10 @@ class Replica:
             )
             return found
 
-        line: dict[str, Any] = until(look, f"{event} {fields}; it said {self.lines[-5:]}")[0]
+        try:
+            line: dict[str, Any] = until(look, f"{event} {fields}")[0]
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it last said {self.lines[-5:]}") from error
         return line
 
     def probe(self, path: str) -> tuple[int, dict[str, Any]]:

@@ -127,7 +127,7 @@ def test_a_lease_that_somebody_took_ends_the_process(
 ) -> None:
     replica = start("robbed")
     replica.order("hold")
-    replica.await_line("began", key=f"HostingPool {pool}")
+    replica.await_line("began", key=f"HostingPool/{pool}")
     kubectl("patch", "lease", lease, "--type=merge", '--patch={"spec":{"holderIdentity":"thief"}}')
     assert replica.exit_status() == EXIT_LEASE_LOST
     assert replica.said("lease lost")
@@ -192,7 +192,7 @@ def test_a_worker_stuck_on_a_key_turns_liveness_red(start: Start, pool: str) -> 
 def test_a_stop_finishes_what_is_worked_on(start: Start, pool: str) -> None:
     replica = start("stopped")
     replica.order("hold")
-    replica.await_line("began", key=f"HostingPool {pool}")
+    replica.await_line("began", key=f"HostingPool/{pool}")
     until(lambda: leads(replica), "it leads")
     replica.terminate()
     until(lambda: replica.probe("/readyz")[1]["role"] == "stopping", "it is stopping")
@@ -207,10 +207,10 @@ def test_a_stop_finishes_what_is_worked_on(start: Start, pool: str) -> None:
 def test_a_stop_does_not_wait_longer_than_it_may(start: Start, pool: str) -> None:
     replica = start("impatient", stop_deadline=0.2)
     replica.order("hold")
-    replica.await_line("began", key=f"HostingPool {pool}")
+    replica.await_line("began", key=f"HostingPool/{pool}")
     replica.terminate()
     assert replica.exit_status() == 0
-    assert replica.said("drained", unfinished=[f"HostingPool {pool}"])
+    assert replica.said("drained", unfinished=[f"HostingPool/{pool}"])
     assert replica.said("lease released")
 
 
