@@ -20,10 +20,10 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
     && useradd --system --uid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin nonroot
 COPY --from=packages /opt/operator /opt/operator
-COPY operator/odoo_tenancy /opt/operator/src/odoo_tenancy
 RUN printf '#!/bin/sh\nexec /opt/operator/bin/python3 -m odoo_tenancy.runtime "$@"\n' > /usr/local/bin/odoo-tenancy-operator \
     && chmod 755 /usr/local/bin/odoo-tenancy-operator
 ENV PATH=/opt/operator/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/opt/operator/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+COPY operator/odoo_tenancy /opt/operator/src/odoo_tenancy
 USER 65532:65532
 ENTRYPOINT ["odoo-tenancy-operator"]

@@ -7,7 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from devcluster import addons, control_plane, images, leftovers, network, node, programs
+from devcluster import addons, control_plane, images, leftovers, network, node, programs, services
 from devcluster.control_plane import ControlPlane, Ports
 from devcluster.kubectl import Kubectl
 from devcluster.paths import STATE
@@ -79,6 +79,10 @@ def up() -> None:
         folders.mkdir(exist_ok=True, mode=0o755)
         addons.start_volumes(kubectl(), running, STATE / "provisioner.kubeconfig", folders)
         addons.start_dns(kubectl())
+    with step("PostgreSQL"):
+        services.start_postgres(kubectl())
+    with step("Traefik"):
+        services.start_traefik(kubectl())
 
 
 def down() -> None:

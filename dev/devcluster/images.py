@@ -19,8 +19,14 @@ from devcluster.paths import CACHE, DEV, REPOSITORY
 from devcluster.steps import run, step
 from devcluster.tools import COREDNS, PAUSE, TRAEFIK, GoModule, build
 
-_BASE = "localhost/debian:trixie-slim"
-_BASE_COMMAND = ("mmdebstrap", "--variant=minbase", "--include=ca-certificates", "trixie")
+# As slim as Debian's own slim image: no documentation, no translations.
+_BASE_COMMAND = (
+    "mmdebstrap",
+    "--variant=minbase",
+    "--include=ca-certificates",
+    *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "info", "locale")),
+    "trixie",
+)
 _BASE_DOCKERFILE = 'FROM scratch\nADD rootfs.tar /\nCMD ["/bin/bash"]\n'
 _FORMAT = "docker-archive"
 _HINT = "Check that 'apt-get update' works and that the disk has 5 GB free, then run the same command again."
@@ -153,7 +159,7 @@ def _program_arguments(image: Image) -> list[str | Path]:
 
 
 def _distribution_arguments(image: Image, log: Path) -> list[str | Path]:
-    arguments: list[str | Path] = ["--build-arg", f"BASE_IMAGE={_BASE}"]
+    arguments: list[str | Path] = ["--build-arg", f"BASE_IMAGE={_base()}"]
     if image is ODOO_IMAGE:
         arguments += ["--build-arg", f"SID_URL={_debian_mirror()}"]
     if image.wheels:
@@ -161,17 +167,23 @@ def _distribution_arguments(image: Image, log: Path) -> list[str | Path]:
     return [*arguments, image.context]
 
 
+def _base() -> str:
+    """The name of the base image in buildah's store; another recipe is another image."""
+    recipe = "\0".join((*_BASE_COMMAND, _BASE_DOCKERFILE))
+    return f"localhost/debian:trixie-slim-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+
+
 def _ensure_base() -> None:
     """Debian trixie, in buildah's own store."""
-    known = subprocess.run(_buildah("images", "--quiet", _BASE), capture_output=True, check=False)
+    known = subprocess.run(_buildah("images", "--quiet", _base()), capture_output=True, check=False)
     if known.returncode == 0:
         return
-    name, log, directory = f"Image {_BASE}", CACHE / "logs" / "image-debian.log", CACHE / "base"
+    name, log, directory = "Image debian:trixie-slim", CACHE / "logs" / "image-debian.log", CACHE / "base"
     directory.mkdir(parents=True, exist_ok=True)
     with step(name, log):
         run(name, [*_BASE_COMMAND, directory / "rootfs.tar"], log=log, what_to_do=_HINT)
         (directory / "Dockerfile").write_text(_BASE_DOCKERFILE)
-        run(name, _buildah("bud", "--tag", _BASE, directory), log=log, what_to_do=_HINT)
+        run(name, _buildah("bud", "--tag", _base(), directory), log=log, what_to_do=_HINT)
         (directory / "rootfs.tar").unlink()
 
 

@@ -1,0 +1,124 @@
+"""What a platform team has ready before the first tenant: PostgreSQL with TLS, and Traefik."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from devcluster import pki
+from devcluster.kubectl import Kubectl
+from devcluster.paths import MANIFESTS, REPOSITORY
+from devcluster.steps import StepFailed
+from devcluster.tools import TRAEFIK
+
+HTTP_PORT = int(os.environ.get("ODOO_TENANCY_HTTP_PORT", "80"))
+HTTPS_PORT = int(os.environ.get("ODOO_TENANCY_HTTPS_PORT", "443"))
+"""On 127.0.0.1 of this machine."""
+
+_DATA, _OPERATOR = "odoo-data", "odoo-tenancy-system"
+_CRDS = "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"
+
+Manifest = dict[str, Any]
+
+
+def start_postgres(kubectl: Kubectl) -> None:
+    """Start it in ``odoo-data``, with Secrets for it there and for the pool beside the operator.
+
+    Passwords and certificates are random, made once, and live only in the cluster.
+    """
+    operator = str(REPOSITORY / "manifests" / "base" / "namespace.yaml")
+    kubectl.do(
+        "Namespace of the operator", "apply", "--server-side", "--field-manager=kubectl", "-f", operator
+    )
+    kubectl.apply_objects("namespace odoo-data", [_namespace(_DATA)])
+    if not kubectl.ask("-n", _OPERATOR, "get", "secret", "eu-standard-postgres-ca", "-o", "name"):
+        kubectl.apply_objects("PostgreSQL's Secrets", _postgres_secrets())
+    kubectl.apply("postgres.yaml")
+    kubectl.rollout(_DATA, "statefulset/postgres")
+
+
+def start_traefik(kubectl: Kubectl) -> None:
+    """Start it in ``traefik``, reachable at 127.0.0.1.
+
+    Raises:
+        StepFailed: among others when another program has the ports.
+    """
+    deployed = kubectl.ask("-n", "traefik", "get", "deployment", "traefik", "-o", "name")
+    if not deployed:
+        _check_ports()
+    definitions = str(_module_directory() / _CRDS)
+    kubectl.do("Traefik's CRDs", "apply", "--server-side", "--force-conflicts", "-f", definitions)
+    kubectl.do("Traefik's CRDs", "wait", "--for=condition=Established", "--timeout=60s", "-f", definitions)
+    kubectl.apply_objects("traefik.yaml", _traefik_objects())
+    kubectl.rollout("traefik", "deployment/traefik")
+
+
+def _namespace(name: str) -> Manifest:
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def _postgres_secrets() -> list[Manifest]:
+    """The bearer of the CA's Secret is written last: where it is, all of them are."""
+    superuser, admin = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    hosts = ("postgres", f"postgres.{_DATA}", f"postgres.{_DATA}.svc", f"postgres.{_DATA}.svc.cluster.local")
+    with tempfile.TemporaryDirectory(prefix="odoo-tenancy-") as directory:
+        ca = pki.authority(Path(directory), "postgres-ca")
+        server = pki.issue(ca, Path(directory), "postgres", user="postgres", hosts=hosts)
+        tls = {"tls.crt": server.crt.read_bytes(), "tls.key": server.key.read_bytes()}
+        authority = ca.crt.read_bytes()
+    return [
+        _secret(_DATA, "postgres-passwords", {"superuser": superuser.encode(), "admin": admin.encode()}),
+        _secret(_DATA, "postgres-tls", tls, "kubernetes.io/tls"),
+        _secret(_OPERATOR, "eu-standard-postgres", {"username": b"odoo_admin", "password": admin.encode()}),
+        _secret(_OPERATOR, "eu-standard-postgres-ca", {"ca.crt": authority}),
+    ]
+
+
+def _secret(namespace: str, name: str, data: dict[str, bytes], kind: str = "Opaque") -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": kind,
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+    }
+
+
+def _traefik_objects() -> list[Manifest]:
+    objects = list(yaml.safe_load_all((MANIFESTS / "traefik.yaml").read_text()))
+    deployment = next(each for each in objects if each["kind"] == "Deployment")
+    ports = {port["name"]: port for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    ports["web"]["hostPort"], ports["websecure"]["hostPort"] = HTTP_PORT, HTTPS_PORT
+    return objects
+
+
+def _check_ports() -> None:
+    for port, variable in ((HTTP_PORT, "ODOO_TENANCY_HTTP_PORT"), (HTTPS_PORT, "ODOO_TENANCY_HTTPS_PORT")):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                hint = (
+                    f"Stop what listens there ('ss -ltnp sport = :{port}'), or set {variable} to a free port."
+                )
+                raise StepFailed("Traefik", f"127.0.0.1:{port} can't be had: {error}", hint) from error
+
+
+def _module_directory() -> Path:
+    """Where Go keeps the sources of the very Traefik that was built; fetched again if they were cleaned away."""
+    command = ["go", "mod", "download", "-json", "github.com/traefik/traefik/v3"]
+    result = subprocess.run(command, cwd=TRAEFIK.directory, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        hint = f"Check that 'go mod download' works in {TRAEFIK.directory}."
+        raise StepFailed("Traefik's sources", result.stderr.strip() or result.stdout.strip(), hint)
+    return Path(str(yaml.safe_load(result.stdout)["Dir"]))
