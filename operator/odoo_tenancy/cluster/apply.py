@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.children import Child, Children
 from odoo_tenancy.cluster.client import Cluster
+from odoo_tenancy.cluster.contest import Contests
 from odoo_tenancy.cluster.failures import Conflict, FieldsTaken, NotOurs
 from odoo_tenancy.cluster.fields import Path, contains, differing, readable, step
 from odoo_tenancy.cluster.objects import TENANT_UID, ObjectRef, Owner
@@ -81,16 +83,23 @@ class _Wanted:
 class Applier:
     """Server-side apply on top of what ``Children`` remembers."""
 
-    def __init__(self, cluster: Cluster, children: Children) -> None:
+    def __init__(
+        self, cluster: Cluster, children: Children, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._cluster = cluster
         self._children = children
+        self._contests = Contests(now)
+        self._unreported: dict[str, list[Change]] = {}
 
     async def apply(self, owner: Owner, manifests: Sequence[Manifest]) -> list[Change]:
         """Make the objects be as the manifests say, in their order. What is equal costs no request.
 
+        What was done before an error is part of what the owner's next apply returns, so that no drift goes unsaid.
+
         Raises:
             NotOurs: an object of one of the names was made for somebody else; nothing was written.
             Refused: the API server refuses one, e.g. ``ImmutableField``; those before it were written.
+            Unavailable: ``Contested``: somebody undoes what we do again and again; nothing was written.
         """
         wanted = [_Wanted(ObjectRef.of(m), m, want_hash(m)) for m in manifests]
         for each in wanted:
@@ -99,9 +108,20 @@ class Applier:
                     f"{each.ref} does not carry the labels of {owner.key}: it could never be pruned"
                 )
         doubtful = [w.ref for w in wanted if self._must_look(owner, w)]
+        for ref in doubtful:
+            self._contests.check(ref)
         looks = await asyncio.gather(*(self._look(owner, ref) for ref in doubtful))
         live = dict(zip(doubtful, looks, strict=True))
-        return [await self._one(owner, each, live) for each in wanted]
+        changes = self._unreported.pop(owner.uid, [])
+        try:
+            for each in wanted:
+                changes.append(change := await self._one(owner, each, live))
+                if change.drift is not None:
+                    self._contests.repaired(change.ref, change.drift.writers)
+        except BaseException:
+            self._unreported[owner.uid] = [change for change in changes if change.action != "unchanged"]
+            raise
+        return changes
 
     async def prune(
         self, owner: Owner, keep: Collection[ObjectRef], *, including_data: bool = False

@@ -100,6 +100,8 @@ class Children:
             return None
         if event_type == "DELETED":
             return self._deleted(known, uid)
+        if known is not None and known.uid == uid and version == known.version > 0 and not known.gone:
+            return None  # the very state that our own write returned
         owner = _owner(known, body)
         if owner is None:
             return None

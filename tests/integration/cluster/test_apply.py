@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from odoo_tenancy.api.errors import Refused
+from odoo_tenancy.api.errors import Refused, Unavailable
 from odoo_tenancy.cluster.apply import Applier, Change
 from odoo_tenancy.cluster.client import Cluster
+from odoo_tenancy.cluster.contest import ROUNDS, WINDOW_SECONDS
 from odoo_tenancy.cluster.failures import Conflict, NotOurs
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
 from odoo_tenancy.cluster.readiness import Rollout
@@ -141,3 +143,37 @@ async def test_replicas_that_leave_the_manifest_keep_their_number(stage: Stage) 
     [change] = await stage.applier.apply(stage.owner, [stage.deployment(replicas=2)])
     assert (change.action, change.drift) == ("configured", None)
     assert (await stage.live(scaled))["spec"]["replicas"] == 2
+
+
+async def test_what_was_brought_back_before_an_error_is_said_the_next_time(stage: Stage) -> None:
+    applier, good, bad = stage.applier, stage.config_map(), stage.deployment(replicas=-1)
+    await applier.apply(stage.owner, [good])
+    stage.kubectl("delete", "configmap", "settings")
+    await stage.watch()
+    with pytest.raises(Refused):
+        await applier.apply(stage.owner, [good, bad])
+    changes = await applier.apply(stage.owner, [good])
+    assert actions(changes) == ["repaired", "unchanged"]
+    assert changes[0].drift is not None
+    assert actions(await applier.apply(stage.owner, [good])) == ["unchanged"]
+
+
+async def test_nobody_is_fought_for_ever(stage: Stage) -> None:
+    seconds = 0.0
+    applier = Applier(stage.cluster, stage.children, now=lambda: seconds)
+    manifest = stage.config_map()
+    await applier.apply(stage.owner, [manifest])
+    for number in range(ROUNDS + 1):
+        theirs = {"metadata": {"annotations": {"round": str(number)}}}
+        stage.kubectl("patch", "configmap", "settings", "--type=merge", "-p", json.dumps(theirs))
+        await stage.watch()
+        if number < ROUNDS:
+            assert actions(await applier.apply(stage.owner, [manifest])) == ["repaired"]
+    with pytest.raises(
+        Unavailable, match=r"Contested: ConfigMap .*/settings .* by kubectl-patch"
+    ) as contested:
+        await applier.apply(stage.owner, [manifest])
+    assert contested.value.retry_after == WINDOW_SECONDS
+    assert stage.requests.total == 0
+    seconds = WINDOW_SECONDS
+    assert actions(await applier.apply(stage.owner, [manifest])) == ["repaired"]
