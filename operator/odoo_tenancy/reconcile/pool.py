@@ -183,7 +183,8 @@ class PoolReconciler:
             "connectionsReserved": self.world.tenants.reserved(name),
             "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
         }
-        await patch_status_if_changed(self.world.cluster, ref, manifest, status)
+        live = manifest.get("status") or {}
+        await patch_status_if_changed(self.world.cluster, ref, live, {**live, **status})
 
     async def _delete(self, ref: ObjectRef, pool: HostingPool, manifest: Manifest) -> Result:
         """A pool goes when its last tenant has gone."""
@@ -194,8 +195,9 @@ class PoolReconciler:
             shown = ", ".join(tenants[:5]) + (f" and {len(tenants) - 5} more" if len(tenants) > 5 else "")
             report.failed("Ready", Waiting("HasTenants", f"Delete or move its tenants first: {shown}.", 15.0))
             conditions = report.conditions(pool.status.conditions, pool.metadata.generation, self.world.now())
-            status = {"conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions]}
-            await patch_status_if_changed(self.world.cluster, ref, manifest, status)
+            live = manifest.get("status") or {}
+            status = {**live, "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions]}
+            await patch_status_if_changed(self.world.cluster, ref, live, status)
             raise report.errors[0]
         owner = Owner("HostingPool", "", name, pool.metadata.uid)
         await self.world.applier.prune(owner, set())
