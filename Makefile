@@ -28,8 +28,9 @@ lock: ## Lock the Python packages anew, within the bounds of pyproject.toml (nee
 	uv pip compile pyproject.toml --constraint requirements-dev.lock --generate-hashes --no-annotate --no-header --universal --python-version 3.11 --no-emit-index-url --output-file requirements.lock
 
 .PHONY: crds
-crds: venv ## Generate crds/ from the models in operator/odoo_tenancy/api
+crds: venv ## Generate crds/ and docs/reference.md from the models in operator/odoo_tenancy/api
 	$(PY) -m odoo_tenancy.api.schema crds
+	$(PY) -m odoo_tenancy.api.reference docs/reference.md
 
 # --- Tests ------------------------------------------------------------------------------------------------------------
 

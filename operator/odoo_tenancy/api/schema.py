@@ -110,7 +110,7 @@ def _column(column: Column) -> dict[str, Any]:
 
 def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """``node`` without references, alternatives, titles, and defaults that say nothing."""
-    node = _resolved(node, definitions)
+    node = resolved(node, definitions)
     schema = {key: value for key, value in node.items() if key not in ("title", "default", "$defs")}
     if "description" in schema:
         schema["description"] = " ".join(schema["description"].replace("``", "`").split())
@@ -129,17 +129,17 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
     return schema
 
 
-def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """``node`` with what it refers to; its own keywords win, its rules add up."""
     for choice in node.get("anyOf", ()):
         if choice.get("type") != "null":
-            return _resolved({**choice, **{k: v for k, v in node.items() if k != "anyOf"}}, definitions)
+            return resolved({**choice, **{k: v for k, v in node.items() if k != "anyOf"}}, definitions)
     if "$ref" not in node:
         return node
     target = definitions[node["$ref"].rsplit("/", 1)[1]]
     merged = {**target, **{k: v for k, v in node.items() if k != "$ref"}}
     rules = [*target.get(RULES, []), *node.get(RULES, [])]
-    return _resolved({**merged, RULES: rules} if rules else merged, definitions)
+    return resolved({**merged, RULES: rules} if rules else merged, definitions)
 
 
 def _default(default: Any, schema: dict[str, Any]) -> Any:
