@@ -45,7 +45,6 @@ def build(ctx: TenantContext) -> list[Manifest]:
             {
                 "podSelector": {"matchLabels": labels.of_tenant(ctx.uid)},
                 "policyTypes": ["Ingress", "Egress"],
-                "ingress": [],
                 "egress": _egress(ctx),
             },
         ),
