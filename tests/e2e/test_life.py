@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from tests.support.odoo_site import OdooSite, browse
 from tests.support.tenants import Tenants, until
 
 from devcluster.paths import STATE
+from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.cluster.objects import ObjectRef
@@ -188,3 +190,13 @@ async def _inventory(tenants: Tenants, cluster: Cluster) -> dict[str, list[str]]
 
 
 VOLUMES: Path = STATE / "volumes"
+
+
+async def test_a_protected_tenant_is_not_deleted(tenants: Tenants, cluster: Cluster) -> None:
+    await tenants.patch("acme", {"deletion": {"protected": True}})
+    try:
+        with pytest.raises(Refused, match=r"acme is protected: set spec\.deletion\.protected to false"):
+            await cluster.delete(tenants.ref("acme"))
+    finally:
+        await tenants.patch("acme", {"deletion": {"protected": False}})
+    assert (await tenants.get("acme")).metadata.deletion_timestamp is None
