@@ -83,6 +83,10 @@ class CredentialStore:
         self._vaults[claim] = vault
         return vault
 
+    async def knows(self, claim: str) -> bool:
+        """Whether there is a vault of that claim."""
+        return claim in self._vaults or await self.read(claim) is not None
+
     async def read(self, claim: str) -> Vault | None:
         """The vault as it is stored, whoever it belongs to; ``None`` where there is none."""
         live = await self._cluster.get(ObjectRef("v1", "Secret", self._namespace, secret_name(claim)))

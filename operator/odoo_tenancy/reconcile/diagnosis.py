@@ -36,9 +36,22 @@ async def last_words(cluster: Cluster, live: list[Manifest]) -> str:
     pod = max(live, key=lambda p: p["metadata"]["creationTimestamp"])
     for container in _statuses(pod):
         ended = container.get("state", {}).get("terminated") or {}
-        if ended.get("message"):
-            return str(ended["message"]).strip()
-    log = await cluster.pod_log(pod["metadata"]["namespace"], pod["metadata"]["name"], tail_lines=LOG_LINES)
+        if ended:
+            return await _words(cluster, pod, container, ended)
+    return pod.get("status", {}).get("message") or "it ended without a word"
+
+
+async def _words(cluster: Cluster, pod: Manifest, container: Manifest, ended: Manifest) -> str:
+    """What a container that ended left: its termination message, else its log, as far as its node gives it."""
+    if ended.get("message"):
+        return str(ended["message"]).strip()
+    metadata = pod["metadata"]
+    try:
+        log = await cluster.pod_log(
+            metadata["namespace"], metadata["name"], container["name"], tail_lines=LOG_LINES
+        )
+    except OperatorError as error:
+        return f"its log can't be read ({error.message})"
     return log.strip() or "it wrote no log"
 
 
@@ -81,13 +94,11 @@ async def _container_problem(cluster: Cluster, pod: Manifest, container: Manifes
         return Unavailable("ContainerNotStarted", f"{where}: {reason}: {waiting.get('message', '')}", 10.0)
     ended = (container.get("lastState", {}).get("terminated") or {}) if reason == "CrashLoopBackOff" else {}
     if ended:
-        log = await cluster.pod_log(
-            pod["metadata"]["namespace"], pod["metadata"]["name"], container["name"], tail_lines=LOG_LINES
-        )
+        words = await _words(cluster, pod, container, ended)
         return Unavailable(
             "CrashLooping",
             f"{where} ended with exit code {ended.get('exitCode')} ({ended.get('reason', '')}), restarted "
-            f"{container.get('restartCount', 0)} times; its last lines: {log.strip()}",
+            f"{container.get('restartCount', 0)} times; its last lines: {words}",
             10.0,
         )
     return None

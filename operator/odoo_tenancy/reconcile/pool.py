@@ -132,6 +132,7 @@ class PoolReconciler:
             state.namespace_problem = error
             report.failed("NamespaceReady", error)
             return
+        state.namespace_problem = None
         strangers = openings(self.world.children, pool.spec.namespace)
         if strangers:
             report.failed("NetworkIsolated", Refused("OpenedByStranger", strangers, 30.0))

@@ -28,6 +28,7 @@ from odoo_tenancy.reconcile import (
     workload,
 )
 from odoo_tenancy.reconcile.admission import admit, find_pool, refuse_what_is_not_there_yet
+from odoo_tenancy.reconcile.credentials import Vault
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.memory import PoolState, record_of
 from odoo_tenancy.reconcile.report import Report, turned
@@ -118,9 +119,8 @@ class TenantReconciler:
         derived = effective(tenant, state.facts.pool)
         await add_finalizer(self.world.cluster, manifest)
         claim = tenant.status.claim or await self._new_claim(tenant, manifest, state, report)
-        self._check_claim(tenant, claim)
+        vault = await self._open_vault(tenant, claim)
         admit(self.world.tenants, state, tenant, derived)
-        vault = await self.world.credentials.open(claim, tenant.key, tenant.metadata.uid)
         context = self._context(tenant, state, claim, derived, vault.credentials)
         look = Look(self.world, tenant, manifest, state, vault, context, report)
         await look.store(vault)
@@ -137,14 +137,21 @@ class TenantReconciler:
         await self.world.cluster.patch_status(ref, {"claim": claim, "phase": "Pending"})
         return claim
 
-    def _check_claim(self, tenant: OdooTenant, claim: str) -> None:
+    async def _open_vault(self, tenant: OdooTenant, claim: str) -> Vault:
+        """Whose a claim is, its vault says; where that is lost, nobody gets one that two of them name.
+
+        Raises:
+            Refused: ``ClaimMismatch``.
+        """
         others = [r for r in self.world.tenants.with_claim(claim) if r.uid != tenant.metadata.uid]
-        if others:
+        if others and not await self.world.credentials.knows(claim):
             raise Refused(
                 "ClaimMismatch",
-                f"The claim {claim} in the status belongs to OdooTenant {others[0].key.namespace}/{others[0].key.name}: "
-                "clear status.claim (kubectl patch --subresource=status) for a new one.",
+                f"The claim {claim} stands in the status of OdooTenant {others[0].key.namespace}/{others[0].key.name} too, "
+                "and the Secret that says whose it is is gone: clear status.claim of the one that it does not belong to "
+                "(kubectl patch --subresource=status).",
             )
+        return await self.world.credentials.open(claim, tenant.key, tenant.metadata.uid)
 
     def _context(
         self, tenant: OdooTenant, state: PoolState, claim: str, derived: Effective, credentials: Any

@@ -28,11 +28,18 @@ async def offer(cluster: Cluster, claim: str, namespace: str) -> int:
     """Let the retained volumes of a claim be bound again, by the claim's own PersistentVolumeClaim in this namespace.
 
     Returns how many there are.
+
+    Raises:
+        Waiting: ``VolumeStillBound``.
     """
     live = await cluster.list("v1", "PersistentVolume", label_selector=f"{labels.CLAIM}={claim}")
     for volume in live:
         if volume.get("status", {}).get("phase") == "Bound":
-            continue
+            raise Waiting(
+                "VolumeStillBound",
+                f"PersistentVolume {volume['metadata']['name']} is still bound to its former claim.",
+                1.0,
+            )
         reference = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
