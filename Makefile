@@ -54,7 +54,7 @@ test-integration: venv ## On a real API server, etcd, controller manager and Pos
 	$(PY) -m pytest tests/integration
 
 .PHONY: test-e2e
-test-e2e: up ## On the local cluster, with real pods
+test-e2e: demo ## On the local cluster, with real pods
 	$(PY) -m pytest tests/e2e
 
 .PHONY: test
@@ -62,3 +62,21 @@ test: venv ## Everything: lint, types, unit, integration, end to end; a cluster 
 	$(MAKE) lint types test-unit test-integration
 	@if $(PY) -m devcluster status >/dev/null 2>&1; then $(MAKE) test-e2e; \
 	else trap '$(MAKE) down' EXIT; $(MAKE) test-e2e; fi
+
+# --- The local cluster ------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: venv ## A cluster, the operator, and the example tenants Ready; again: only what changed
+	@$(PY) -m devcluster demo
+
+.PHONY: up
+up: venv ## The cluster alone: Kubernetes, PostgreSQL, Traefik (kind where Docker answers, else a node of our own)
+	@$(PY) -m devcluster up
+
+.PHONY: down
+down: venv ## End the cluster and leave nothing behind but the cache
+	@$(PY) -m devcluster down
+
+.PHONY: images
+images: venv ## Build the images that the cache lacks
+	@$(PY) -m devcluster images

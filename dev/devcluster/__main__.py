@@ -6,44 +6,79 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from devcluster import cluster, leftovers
+from devcluster import cluster, demo, leftovers
+from devcluster.images import ALL, ensure
 from devcluster.paths import STATE
-from devcluster.steps import StepFailed, console
+from devcluster.steps import StepFailed, console, step
+from devcluster.tools import COREDNS, KIND, KUBE_ROUTER, KUBERNETES, PAUSE, TRAEFIK, build
 
 
 def _status() -> int:
-    running = cluster.processes()
-    for name in running.names():
-        pid = running.pid(name)
-        console.print(f"{name:26} {'running, pid ' + str(pid) if pid else 'ended'}", markup=False)
-    if not running.names():
-        console.print("No cluster. 'make up' starts one.")
+    if not cluster.running():
+        console.print("No cluster runs. 'make up' starts one.")
         return 1
+    processes = cluster.processes()
+    for name in processes.names():
+        pid = processes.pid(name)
+        console.print(f"{name:26} {f'running, pid {pid}' if pid else 'ended'}", markup=False)
     console.print(f"kubeconfig: {STATE / 'kubeconfig'}", markup=False)
     return 0
 
 
 def _leftovers() -> int:
     found = leftovers.find()
-    for line in found:
-        print(line)
+    print("\n".join(found) or "Nothing is left.")
     return 1 if found else 0
 
 
-def _done(work: Callable[[], None]) -> Callable[[], int]:
-    def run() -> int:
-        work()
-        return 0
+def _tools(names: list[str]) -> int:
+    known = {module.name: module for module in (KUBERNETES, PAUSE, KUBE_ROUTER, COREDNS, TRAEFIK, KIND)}
+    for name in names or known:
+        if name not in known:
+            hint = f"Known are: {', '.join(known)}."
+            raise StepFailed("Tools", f"There is no folder dev/tools/{name}.", hint)
+        print(build(known[name]))
+    return 0
 
-    return run
+
+def _images() -> int:
+    for image in ALL:
+        print(f"{image.name:40} {ensure(image)}")
+    return 0
+
+
+def _demo() -> int:
+    cluster.up()
+    _install()
+    demo.show(cluster.kubectl())
+    return 0
+
+
+def _install() -> int:
+    with step("Operator"):
+        demo.install_operator(cluster.kubectl())
+    return 0
+
+
+def _up() -> int:
+    cluster.up()
+    return 0
+
+
+def _down() -> int:
+    with step("Taking the cluster away"):
+        cluster.down()
+    return 0
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[], int]]] = {
-    "up": ("start the cluster, or what of it doesn't run", _done(cluster.up)),
-    "down": ("end it and take away every trace of it", _done(cluster.down)),
-    "prepare": ("build the tools and images that the cache lacks", _done(cluster.prepare)),
-    "status": ("what runs", _status),
+    "up": ("start the cluster, or what of it doesn't run", _up),
+    "demo": ("up, with the operator and the example tenants", _demo),
+    "install-operator": ("apply manifests/overlays/local with the image as it is now", _install),
+    "down": ("end it and take away every trace of it", _down),
+    "status": ("what runs; exit status 1 where nothing does", _status),
     "leftovers": ("list what a cluster left; exit status 1 where there is any", _leftovers),
+    "images": ("build the images that the cache lacks", _images),
 }
 
 
@@ -52,12 +87,17 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (text, _) in _COMMANDS.items():
         commands.add_parser(name, help=text)
-    chosen = parser.parse_args().command
+    tools = commands.add_parser("tools", help="build the Go programs that the cache lacks")
+    tools.add_argument("module", nargs="*", help="folders of dev/tools; default: all")
+    chosen = parser.parse_args()
     try:
-        return _COMMANDS[chosen][1]()
+        return _tools(chosen.module) if chosen.command == "tools" else _COMMANDS[chosen.command][1]()
     except StepFailed as failure:
         failure.show()
         return 1
+    except KeyboardInterrupt:
+        console.print("\nInterrupted. Run the same command again to go on.")
+        return 130
 
 
 if __name__ == "__main__":

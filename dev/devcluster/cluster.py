@@ -7,7 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from devcluster import addons, control_plane, images, leftovers, network, node, programs, services
+from devcluster import addons, control_plane, images, kind, leftovers, network, node, programs, services
 from devcluster.control_plane import ControlPlane, Ports
 from devcluster.kubectl import Kubectl
 from devcluster.paths import STATE
@@ -26,8 +26,13 @@ def plane() -> ControlPlane:
 
 
 def kubectl() -> Kubectl:
-    """As its administrator."""
-    return Kubectl(plane().kubectl, plane().kubeconfig)
+    """As the administrator of the cluster that runs."""
+    return kind.kubectl() if _with_kind() else Kubectl(plane().kubectl, plane().kubeconfig)
+
+
+def running() -> bool:
+    """Whether one is up: its API server answers."""
+    return bool((STATE / "kubeconfig").exists() and kubectl().ask("get", "--raw", "/readyz"))
 
 
 def processes() -> Processes:
@@ -53,6 +58,9 @@ def up() -> None:
     Raises:
         StepFailed: which part, why, and what to do.
     """
+    if _with_kind():
+        kind.up(processes())
+        return
     if os.geteuid() != 0:
         raise StepFailed(
             "Local cluster", "Only root can start a node.", "Run it as root, or start Docker for kind."
@@ -92,6 +100,11 @@ def down() -> None:
         StepFailed: something could not be taken away.
     """
     running = processes()
+    if _with_kind():
+        running.stop("provisioner")
+        kind.down()
+        shutil.rmtree(STATE, ignore_errors=True)
+        return
     # The kubelet first, or it starts again what is ended after it.
     for name in ("kubelet", "kube-proxy", "kube-router", "provisioner"):
         running.stop(name)
@@ -105,6 +118,12 @@ def down() -> None:
         raise StepFailed(
             "Taking the cluster away", f"Still there:\n{listed}", "Take it away by hand, or reboot."
         )
+
+
+def _with_kind() -> bool:
+    """A Docker engine is there, or ODOO_TENANCY_CLUSTER says which one it shall be: ``kind`` or ``node``."""
+    chosen = os.environ.get("ODOO_TENANCY_CLUSTER", "")
+    return chosen == "kind" or (chosen != "node" and kind.answers())
 
 
 def _prepare_go() -> None:

@@ -52,7 +52,7 @@ class Image:
     @property
     def key(self) -> str:
         """A hash of all inputs."""
-        digest = hashlib.sha256("\0".join((self.name, _FORMAT, *_BASE_COMMAND, _BASE_DOCKERFILE)).encode())
+        digest = hashlib.sha256("\0".join((self.name, _FORMAT, "" if self.program else _base())).encode())
         for path in self._files():
             digest.update(f"{path.relative_to(self.context)}\0".encode() + path.read_bytes())
         if self.program:

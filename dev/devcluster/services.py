@@ -45,8 +45,8 @@ def start_postgres(kubectl: Kubectl) -> None:
     kubectl.rollout(_DATA, "statefulset/postgres")
 
 
-def start_traefik(kubectl: Kubectl) -> None:
-    """Start it in ``traefik``, reachable at 127.0.0.1.
+def start_traefik(kubectl: Kubectl, host_ip: str = "127.0.0.1") -> None:
+    """Start it in ``traefik``, with ports of the node's ``host_ip``; empty: of all its addresses.
 
     Raises:
         StepFailed: among others when another program has the ports.
@@ -57,7 +57,7 @@ def start_traefik(kubectl: Kubectl) -> None:
     definitions = str(_module_directory() / _CRDS)
     kubectl.do("Traefik's CRDs", "apply", "--server-side", "--force-conflicts", "-f", definitions)
     kubectl.do("Traefik's CRDs", "wait", "--for=condition=Established", "--timeout=60s", "-f", definitions)
-    kubectl.apply_objects("traefik.yaml", _traefik_objects())
+    kubectl.apply_objects("traefik.yaml", _traefik_objects(host_ip))
     kubectl.rollout("traefik", "deployment/traefik")
 
 
@@ -93,11 +93,12 @@ def _secret(namespace: str, name: str, data: dict[str, bytes], kind: str = "Opaq
     }
 
 
-def _traefik_objects() -> list[Manifest]:
+def _traefik_objects(host_ip: str) -> list[Manifest]:
     objects = list(yaml.safe_load_all((MANIFESTS / "traefik.yaml").read_text()))
     deployment = next(each for each in objects if each["kind"] == "Deployment")
     ports = {port["name"]: port for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]}
-    ports["web"]["hostPort"], ports["websecure"]["hostPort"] = HTTP_PORT, HTTPS_PORT
+    for name, port in (("web", HTTP_PORT), ("websecure", HTTPS_PORT)):
+        ports[name] |= {"hostPort": port, "hostIP": host_ip}
     return objects
 
 
