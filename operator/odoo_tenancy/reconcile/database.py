@@ -14,7 +14,14 @@ from odoo_tenancy.reconcile.jobs import run_job
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.memory import PoolState, template_of
 from odoo_tenancy.services.odoo_password import GENERATED_ROUNDS, hash_password
-from odoo_tenancy.services.postgres import Database, Inventory, PostgresServer, TenantDatabase, differences
+from odoo_tenancy.services.postgres import (
+    Database,
+    Inventory,
+    PostgresServer,
+    TenantDatabase,
+    differences,
+    is_ready_template,
+)
 
 
 async def stage(look: Look) -> None:
@@ -88,6 +95,30 @@ async def _roles_and_database(
     return await _refresh(look, server, wanted.names)
 
 
+async def mend_password(look: Look) -> None:
+    """Where pods don't come up: a password that was changed in PostgreSQL by hand can't be seen, only tried.
+
+    Raises:
+        OperatorError: PostgreSQL doesn't answer.
+    """
+    if look.pool.server is None or look.pool.postgres_problem is not None:
+        return
+    wanted, password = wanted_database(look), look.vault.credentials.database_password
+    try:
+        await look.pool.server.check_login(wanted, password)
+    except OperatorError as error:
+        if error.reason != "PostgresPasswordRejected":
+            raise
+        await look.pool.server.set_password(wanted, password)
+        look.world.drifted("PostgreSQL", "unknown")
+        await look.world.events.publish(
+            look.manifest,
+            "Warning",
+            "DriftRepaired",
+            f"The password of role {wanted.login_role} was changed in PostgreSQL by unknown; brought back",
+        )
+
+
 async def _report_drift(look: Look, server: PostgresServer, wanted: TenantDatabase) -> None:
     """What the snapshot says may be over already: look again before somebody is told."""
     now = differences(await server.inventory_of(wanted.names), wanted)
@@ -106,9 +137,8 @@ def _template(look: Look, inventory: Inventory, wanted: TenantDatabase) -> str |
     """The template to clone for a database that is not there yet; ``None``: begin with an empty one."""
     if wanted.database in inventory.databases:
         return None
-    name = template_of(look.tenant)
-    template = inventory.databases.get(name)
-    if template is not None and _is_ready(template):
+    name = template_of(look.tenant, look.world.options.cluster_id)
+    if is_ready_template(inventory, name):
         return name
     maker = look.pool.making.setdefault(name, look.key)
     if maker != look.key and look.world.tenants.get(maker) is not None:
@@ -123,7 +153,7 @@ def _template(look: Look, inventory: Inventory, wanted: TenantDatabase) -> str |
 
 async def _initialize(look: Look, server: PostgresServer, wanted: TenantDatabase, found: Database) -> None:
     """Odoo's tables, then an identity and an administrator's password of the tenant's own."""
-    template = template_of(look.tenant)
+    template = template_of(look.tenant, look.world.options.cluster_id)
     credentials, odoo = look.vault.credentials, look.tenant.spec.odoo
     cloned = found.mark is not None and bool(found.mark.template)
     if not cloned:

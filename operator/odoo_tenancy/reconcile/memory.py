@@ -160,7 +160,7 @@ class Pools:
         return iter(self._states.values())
 
 
-def record_of(tenant: OdooTenant) -> TenantRecord:
+def record_of(tenant: OdooTenant, cluster_id: str) -> TenantRecord:
     """What is remembered of a tenant."""
     meta = tenant.metadata
     if meta.creation_timestamp is None:
@@ -174,14 +174,18 @@ def record_of(tenant: OdooTenant) -> TenantRecord:
         hosts=_distinct(host.lower() for host in tenant.spec.routing.hosts),
         admitted=bool(tenant.status.database.name),
         granted=tenant.status.effective.hosts,
-        template=template_of(tenant),
+        template=template_of(tenant, cluster_id),
     )
 
 
-def template_of(tenant: OdooTenant) -> str:
-    """The template database of the tenant's combination of image, modules, languages and demo data."""
+def template_of(tenant: OdooTenant, cluster_id: str) -> str:
+    """The template database of the tenant's combination of image, modules, languages and demo data.
+
+    Another for each cluster: two of them may share a server, and neither touches what is the other's.
+    """
     odoo = tenant.spec.odoo
-    return names.template_database(names.template_key(odoo.image, odoo.modules, odoo.languages, odoo.demo))
+    key = names.template_key(odoo.image, odoo.modules, odoo.languages, odoo.demo)
+    return names.template_database(names.digest(cluster_id, key, length=len(key)))
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:

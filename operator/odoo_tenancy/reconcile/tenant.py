@@ -170,7 +170,7 @@ class TenantReconciler:
         )
 
     def _remember(self, tenant: OdooTenant) -> None:
-        for other in self.world.tenants.remember(record_of(tenant)):
+        for other in self.world.tenants.remember(record_of(tenant, self.world.options.cluster_id)):
             self.world.enqueue(other)
 
     def _forget(self, key: Key) -> None:

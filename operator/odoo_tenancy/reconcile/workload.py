@@ -10,6 +10,7 @@ from odoo_tenancy.desired import labels, pods
 from odoo_tenancy.desired import tenant as desired
 from odoo_tenancy.desired.namespace import of
 from odoo_tenancy.reconcile import diagnosis
+from odoo_tenancy.reconcile.database import mend_password
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.modules import check_image, install_added
 
@@ -46,6 +47,8 @@ async def _explain(look: Look, manifest: Manifest, rollout: Rollout) -> None:
     selector = manifest["spec"]["selector"]["matchLabels"]
     live = await diagnosis.pods(look.world.cluster, ref.namespace, selector)
     problem = await diagnosis.why_not_running(look.world.cluster, live)
+    if look.initialized and not look.tenant.spec.suspended:
+        await mend_password(look)
     if problem is not None:
         raise problem
     raise Waiting(

@@ -43,6 +43,8 @@ class Options:
     """The operator's own: pools' Secrets are read from it, generated values are kept in it."""
     look_again: float = 2.0
     """Seconds between two looks at what starts, where no watch tells."""
+    cluster_id: str = ""
+    """On everything made outside of Kubernetes: two clusters may share a PostgreSQL server."""
     serves: Callable[[str], bool] = lambda _: True
     """Whether a pool, with its tenants, is this operator's: others may serve the rest."""
 

@@ -89,7 +89,7 @@ async def build_reconcilers(context: Context) -> Wiring:
     world = _world(context, children, await _cluster_id(context.cluster))
     pools = PoolReconciler(world)
     for body in await context.cluster.list(API_VERSION, "OdooTenant"):
-        world.tenants.remember(record_of(OdooTenant.parse(body)))
+        world.tenants.remember(record_of(OdooTenant.parse(body), world.options.cluster_id))
     for body in await context.cluster.list(API_VERSION, "HostingPool"):
         if settings.serves(body["metadata"]["name"]):
             await _first_look(pools, Key("HostingPool", "", body["metadata"]["name"]))
@@ -146,5 +146,5 @@ def _world(context: Context, children: Children, cluster_id: str) -> World:
         drifted=context.metrics.drift_repaired,
         now=now,
         token=secrets.token_hex,
-        options=Options(namespace=settings.namespace, serves=settings.serves),
+        options=Options(namespace=settings.namespace, cluster_id=cluster_id, serves=settings.serves),
     )
