@@ -135,9 +135,10 @@ class Operator:
         """Watch and reconcile until SIGTERM; then finish what is worked on, and give the Lease back first of all."""
         workers = Workers(self.queue, wiring.reconcilers, self.settings.workers, self.clock, self.metrics)
         kopf = OwnKinds(self.settings, api, self.silences, self.kinds, wiring.seen, self.queue.add)
+        streams = self._streams(session, wiring)
         tasks = [
-            asyncio.create_task(workers.run(), name="workers"),
-            *(asyncio.create_task(s.run(), name=s.watched.name) for s in self._streams(session, wiring)),
+            asyncio.create_task(_work_when_caught_up(workers, streams), name="workers"),
+            *(asyncio.create_task(s.run(), name=s.watched.name) for s in streams),
             asyncio.create_task(self._watch_own_kinds(kopf), name="kopf"),
         ]
         try:
@@ -255,6 +256,14 @@ class Operator:
         self.metrics.queue(pulse.queue)
         self.metrics.watches(dict(pulse.watches))
         self.metrics.leading(pulse.role is Role.LEADER)
+
+
+async def _work_when_caught_up(workers: Workers, streams: Sequence[Stream]) -> None:
+    """What exists is known before anything is decided: else each child would be read, and drift not noticed."""
+    for stream in streams:
+        await stream.caught_up.wait()
+    log.info("caught up", watches=len(streams))
+    await workers.run()
 
 
 def _terms(settings: Settings) -> LeaseTerms:

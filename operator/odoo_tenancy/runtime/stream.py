@@ -99,6 +99,8 @@ class Stream:
         self._never = asyncio.Event()
         self._version: str | None = None
         self._failures = 0
+        self.caught_up = asyncio.Event()
+        """All that exists was seen once; or there is nothing to see, as the kind isn't served or isn't allowed."""
 
     async def run(self) -> None:
         """Follow for ever, whatever the network does. A kind that isn't served is asked for again now and
@@ -108,15 +110,18 @@ class Stream:
                 self._silences.expect(self.watched.name)
                 if self._version is None:
                     self._version = await self._list()
+                    self.caught_up.set()
                 await self._follow()
             except _Expired:
                 self._version = None
             except _Absent:
                 self._version = None
                 self._silences.forget(self.watched.name)
+                self.caught_up.set()
                 await self._clock.wait(self._never, ASK_AGAIN)
             except _Denied:
                 self._silences.deny(self.watched.name)
+                self.caught_up.set()
                 await self._clock.wait(self._never, ASK_AGAIN)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 await self._pause(error)
