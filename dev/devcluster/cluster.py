@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from devcluster import addons, control_plane, images, kind, leftovers, network, node, programs, services
 from devcluster.control_plane import ControlPlane, Ports
@@ -150,15 +149,3 @@ def _remove_state() -> None:
     """Only ours, and only when nothing is mounted there any more: a mount's content may be anybody's."""
     if (STATE / _MARK).exists() and not leftovers.mounts():
         shutil.rmtree(STATE, ignore_errors=True)
-        _remove_dangling_logs()
-
-
-def _remove_dangling_logs() -> None:
-    """The kubelet links every container's log from this folder, whatever its configuration says."""
-    directory = Path("/var/log/containers")
-    if directory.is_dir():
-        for link in directory.iterdir():
-            if link.is_symlink() and str(link.readlink()).startswith(f"{STATE}/"):
-                link.unlink()
-        if not any(directory.iterdir()):
-            directory.rmdir()

@@ -255,6 +255,7 @@ def _controller_manager(plane: ControlPlane, programs: Path) -> list[str | Path]
         "--leader-elect=false",
         f"--service-account-private-key-file={plane.pki / 'service-accounts.key'}",
         f"--root-ca-file={plane.ca.crt}", "--use-service-account-credentials=true",
+        f"--flex-volume-plugin-dir={plane.directory / 'volume-plugins'}",
         "--allocate-node-cidrs=true", f"--cluster-cidr={POD_NETWORK}", "--profiling=false",
     ]  # fmt: skip
 

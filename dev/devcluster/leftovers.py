@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from devcluster import cgroups, network
+from devcluster import cgroups, network, node, traces
 from devcluster.paths import STATE
 from devcluster.processes import end
 
@@ -17,6 +17,7 @@ def find() -> list[str]:
     found += [f"mount {path}" for path in mounts()]
     found += network.leftovers()
     found += [f"cgroup {path}" for path in cgroups.directories()]
+    found += [f"file {path}" for path in traces.files(node.NAME)]
     return found + ([f"folder {STATE}"] if STATE.exists() else [])
 
 
@@ -33,6 +34,7 @@ def clear() -> None:
         if subprocess.run(["umount", path], capture_output=True, check=False).returncode != 0:
             subprocess.run(["umount", "--lazy", path], capture_output=True, check=False)
     network.clear()
+    traces.remove(node.NAME)
     cgroups.remove()
 
 

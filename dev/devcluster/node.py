@@ -133,6 +133,7 @@ conf_dir = "{state}/cni/conf"
 runtime_type = "io.containerd.runc.v2"
 {cri}.containerd.runtimes.runc.options]
 SystemdCgroup = false
+Root = "{state}/runc"
 """
 
 
