@@ -201,7 +201,7 @@ class PoolReconciler:
             await patch_status_if_changed(self.world.cluster, ref, live, status)
             raise report.errors[0]
         owner = Owner("HostingPool", "", name, pool.metadata.uid)
-        await self.world.applier.prune(owner, set())
+        await self.world.applier.prune(owner, (), including_data=True)
         if self.world.children.of(owner):
             raise Waiting(
                 "Deleting", f"Waits for namespace {pool.spec.namespace} to go.", self.world.options.look_again
