@@ -177,3 +177,14 @@ async def test_nobody_is_fought_for_ever(stage: Stage) -> None:
     assert stage.requests.total == 0
     seconds = WINDOW_SECONDS
     assert actions(await applier.apply(stage.owner, [manifest])) == ["repaired"]
+
+
+async def test_a_deployment_scaled_by_hand_while_the_operator_was_away_is_named(stage: Stage) -> None:
+    await stage.applier.apply(stage.owner, [stage.deployment(replicas=2)])
+    stage.kubectl("scale", "deployment", "web", "--replicas=5")
+    stage.restart()
+    await stage.watch()
+    [change] = await stage.applier.apply(stage.owner, [stage.deployment(replicas=2)])
+    assert change.drift is not None
+    assert (change.drift.fields, change.drift.writers) == (("spec.replicas",), ("kubectl",))
+    assert (await stage.live(stage.deployment()))["spec"]["replicas"] == 2
