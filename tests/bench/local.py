@@ -1,0 +1,4 @@
+"""The local cluster."""
+
+
+def prepare() -> None: ...
