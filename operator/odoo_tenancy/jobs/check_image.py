@@ -15,7 +15,8 @@ import sys
 import traceback
 
 import odoo
-from odoo.modules.module import Manifest, initialize_sys_path
+import odoo.release
+import odoo.sql_db
 from odoo.tools import config
 
 WRONG_SPEC = 64
@@ -31,8 +32,8 @@ def main() -> int:
     options = parser.parse_args()
     try:
         config.parse_config([f"--config={options.config}", "--no-http"], setup_logging=True)
-        initialize_sys_path()
-        (database,) = config["db_name"]
+        names = config["db_name"]
+        database = names if isinstance(names, str) else names[0]  # a list from 19.0 on
         with odoo.sql_db.db_connect(database).cursor() as cr:
             cr.execute(
                 "SELECT name, latest_version FROM ir_module_module WHERE state = 'installed' ORDER BY name"
@@ -57,6 +58,10 @@ def _objection(installed: dict[str, str]) -> str:
             f"the image has Odoo {series}, the database is of {before}: a change of series is not supported "
             "by this version of the operator. Set spec.odoo.image back."
         )
+    # From 19.0 on: of another series this line is never reached.
+    from odoo.modules.module import Manifest, initialize_sys_path
+
+    initialize_sys_path()
     manifests = {name: Manifest.for_addon(name, display_warning=False) for name in installed}
     absent = [name for name, manifest in manifests.items() if manifest is None]
     if absent:
