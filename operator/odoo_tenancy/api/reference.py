@@ -248,8 +248,8 @@ class Reference:
 
 
 _OPTIONS = (
-    "`spec.odoo.config` of an OdooTenant, and the Secret of `spec.odoo.configFrom`, may not name these options of odoo.conf, "
-    "in whatever letters: the operator derives them from the rest of the spec."
+    "`spec.odoo.config` of an OdooTenant, and the Secret of `spec.odoo.configFrom`, may not name these options of "
+    "odoo.conf, in any spelling: the operator derives them from the rest of the spec."
 )
 
 
