@@ -95,6 +95,22 @@ async def _roles_and_database(
     return await _refresh(look, server, wanted.names)
 
 
+async def drop_template_of_another_image(look: Look) -> None:
+    """A tag that points to another image by now: what the older one initialised is cloned no more.
+
+    Raises:
+        OperatorError: PostgreSQL doesn't let it go.
+    """
+    template = template_of(look.tenant, look.world.options.cluster_id)
+    before = look.pool.images.get(template, look.image)
+    look.pool.images[template] = look.image
+    if before == look.image or look.pool.server is None:
+        return
+    await look.pool.server.drop_template(template)
+    await _refresh(look, look.pool.server, (template,))
+    look.changes.append(f"dropped template {template}: {look.tenant.spec.odoo.image} is {look.image} now")
+
+
 async def mend_password(look: Look) -> None:
     """Where pods don't come up: a password that was changed in PostgreSQL by hand can't be seen, only tried.
 

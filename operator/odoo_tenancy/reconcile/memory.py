@@ -132,6 +132,8 @@ class PoolState:
     """What each admitted tenant should have on the server: compared with the inventory once a resync."""
     making: dict[str, Key] = field(default_factory=dict)
     """By template: the tenant whose initialisation will become it; others of the combination wait for that."""
+    images: dict[str, str] = field(default_factory=dict)
+    """By template: the image, with its digest, that its clones were last seen to run."""
     failed: dict[str, datetime] = field(default_factory=dict)
     """By UID: when a Job was first seen to have failed."""
     postgres_ca: str | None = None

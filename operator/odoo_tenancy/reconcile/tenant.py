@@ -243,7 +243,7 @@ def _phase(tenant: OdooTenant, report: Report, look: Look | None) -> str:
         return "Suspended" if tenant.spec.suspended else "Ready"
     if error.reason in PENDING:
         return "Pending"
-    if look is not None and look.initialized and tenant.status.phase in ("Ready", "Degraded", "Suspended"):
+    if tenant.status.phase in ("Ready", "Degraded", "Suspended"):
         return "Degraded"
     if isinstance(error, Refused):
         return "Failed"

@@ -10,7 +10,7 @@ from odoo_tenancy.desired import labels, pods
 from odoo_tenancy.desired import tenant as desired
 from odoo_tenancy.desired.namespace import of
 from odoo_tenancy.reconcile import diagnosis
-from odoo_tenancy.reconcile.database import mend_password
+from odoo_tenancy.reconcile.database import drop_template_of_another_image, mend_password
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.modules import check_image, install_added
 
@@ -64,6 +64,8 @@ async def _note_image(look: Look) -> None:
     selector = labels.of_component(look.context.uid, "web")
     live = await diagnosis.pods(look.world.cluster, of(look.context), selector)
     look.image = diagnosis.image_digest(live, pods.CONTAINER)
+    if look.image:
+        await drop_template_of_another_image(look)
 
 
 def _rollout(look: Look, manifest: Manifest) -> Rollout:
