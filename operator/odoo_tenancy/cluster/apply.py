@@ -45,7 +45,7 @@ _PRUNE_FIRST = (
 _PRUNE_LAST = ("NetworkPolicy", "ResourceQuota", "LimitRange", "PersistentVolumeClaim", "Namespace")
 """Nobody is let in to what is going, and nothing runs without the policies around it."""
 
-_STRIP_ATTEMPTS = 5
+_PATCH_ATTEMPTS = 5
 
 _REPLICAS: Path = ("f:spec", "f:replicas")
 
@@ -239,25 +239,39 @@ class Applier:
         try:
             return await self._write(owner, wanted, force=True)
         except Refused:
-            added = extensions(before, self._children.tolerated)
-            operations = restoring(before, wanted.manifest, added)
-            if len(operations) == 1:  # nothing but the check of the version
+            tolerated = self._children.tolerated
+            restored = await self._patch_latest(
+                wanted.ref, before, lambda body: restoring(body, wanted.manifest, extensions(body, tolerated))
+            )
+            if restored is before:  # no stranger's field stands in the way
                 raise
-            await self._cluster.json_patch(wanted.ref, operations)
             return await self._write(owner, wanted, force=True)
 
     async def _strip(self, ref: ObjectRef, body: Manifest) -> Manifest:
-        """Without what strangers added. A controller that writes its status meanwhile makes us look again."""
-        for _ in range(_STRIP_ATTEMPTS):
-            added = extensions(body, self._children.tolerated)
+        """Without what strangers added."""
+        tolerated = self._children.tolerated
+        return await self._patch_latest(
+            ref, body, lambda latest: stripping(latest, extensions(latest, tolerated))
+        )
+
+    async def _patch_latest(
+        self, ref: ObjectRef, body: Manifest, operations_for: Callable[[Manifest], list[Manifest]]
+    ) -> Manifest:
+        """Patch one very version; a controller that writes its status meanwhile makes us look again."""
+        conflict: Conflict | None = None
+        for _ in range(_PATCH_ATTEMPTS):
+            operations = operations_for(body)
+            if len(operations) == 1:  # nothing but the check of the version
+                return body
             try:
-                return await self._cluster.json_patch(ref, stripping(body, added)) if added else body
-            except Conflict as conflict:
-                latest, lost = await self._cluster.get(ref), conflict
-                if latest is None:
+                return await self._cluster.json_patch(ref, operations)
+            except Conflict as error:
+                conflict, latest = error, await self._cluster.get(ref)
+                if latest is None or latest["metadata"]["uid"] != body["metadata"]["uid"]:
                     raise
                 body = latest
-        raise lost
+        assert conflict is not None
+        raise conflict
 
     async def _write(self, owner: Owner, wanted: _Wanted, *, force: bool) -> Manifest:
         self._children.applying(wanted.ref)
