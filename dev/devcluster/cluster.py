@@ -66,7 +66,7 @@ def up() -> None:
         )
     prepare()
     running = processes()
-    if not all(running.running(name) for name in ("containerd", "kubelet", "kube-apiserver")):
+    if not any(running.running(name) for name in running.names()):
         if leftovers.find():
             with step("Clearing what an earlier cluster left"):
                 down()
@@ -76,8 +76,18 @@ def up() -> None:
     with step("Control plane"):
         control_plane.prepare(plane())
         control_plane.start(plane(), running)
-    for image in images.ALL:
-        images.load(image, node.ctr(STATE), STATE / "loaded")
+    _load(images.PAUSE_IMAGE, images.COREDNS_IMAGE)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # The large images come in while everything that doesn't need them starts.
+        services_images = pool.submit(_load, images.TRAEFIK_IMAGE, images.POSTGRES_IMAGE)
+        tenants_images = pool.submit(_load, images.OPERATOR_IMAGE, images.ODOO_IMAGE)
+        _start_node(running)
+        services_images.result()
+        _start_services()
+        tenants_images.result()
+
+
+def _start_node(running: Processes) -> None:
     with step("Node"):
         kubectl().apply("rbac.yaml")
         node.start(plane(), running)
@@ -86,10 +96,18 @@ def up() -> None:
         folders.mkdir(exist_ok=True, mode=0o755)
         addons.start_volumes(kubectl(), running, STATE / "provisioner.kubeconfig", folders)
         addons.start_dns(kubectl())
-    with step("PostgreSQL"):
-        services.start_postgres(kubectl())
+
+
+def _start_services() -> None:
     with step("Traefik"):
         services.start_traefik(kubectl())
+    with step("PostgreSQL"):
+        services.start_postgres(kubectl())
+
+
+def _load(*wanted: images.Image) -> None:
+    for image in wanted:
+        images.load(image, node.ctr(STATE), STATE / "loaded")
 
 
 def down() -> None:
