@@ -126,7 +126,7 @@ async def test_the_holder_gives_up_before_another_may_take_it(api: Api, clock: F
     await clock.advance(12)
     assert not first.held()
     with pytest.raises(LeaseLost):
-        await keeping
+        await asyncio.wait_for(keeping, 5)
     api.down = False
     waiting = asyncio.create_task(second.acquire())
     await settle()
@@ -156,7 +156,7 @@ async def test_one_that_was_asleep_does_not_lead_on(api: Api, clock: FakeClock) 
     api.asked.clear()
     await clock.advance(0)
     with pytest.raises(LeaseLost):
-        await keeping
+        await asyncio.wait_for(keeping, 5)
     assert api.asked == [], "it may be somebody else's by now: not even asked for"
 
 
@@ -170,7 +170,7 @@ async def test_a_thief_is_noticed(api: Api, clock: FakeClock) -> None:
     api.lease["metadata"]["resourceVersion"] += 1
     await clock.advance(2)
     with pytest.raises(LeaseLost, match="thief"):
-        await keeping
+        await asyncio.wait_for(keeping, 5)
     await first.release()
     assert api.spec["holderIdentity"] == "thief"
 
