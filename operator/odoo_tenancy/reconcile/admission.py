@@ -57,14 +57,20 @@ def admit(tenants: Tenants, pool: PoolState, tenant: OdooTenant, effective: Effe
     """Give the tenant its place and reserve its connections. No await between the check and the reservation.
 
     Raises:
-        Refused: ``PoolCordoned``, ``PoolFull``, ``QuotaTooSmall``.
-        Waiting: ``ConnectionBudgetExceeded``.
+        Refused: ``PoolDeleted``, ``PoolCordoned``, ``PoolFull``, ``QuotaTooSmall``.
+        Waiting: ``ConnectionBudgetExceeded``; who is in already is told only when it asks for more than it holds.
     """
     record = tenants.get(tenant.key)
     admitted = record is not None and record.admitted
     spec = pool.facts.pool.spec
     name = pool.facts.pool.metadata.name
     if not admitted:
+        if pool.facts.pool.metadata.deletion_timestamp is not None:
+            raise Refused(
+                "PoolDeleted",
+                f"HostingPool {name} was deleted and goes with its last tenant: choose another.",
+                LOOK_AGAIN,
+            )
         if spec.cordoned:
             raise Refused(
                 "PoolCordoned",
@@ -80,7 +86,8 @@ def admit(tenants: Tenants, pool: PoolState, tenant: OdooTenant, effective: Effe
             )
     check_quota(tenant, effective)
     wanted = reservation(tenant, effective)
-    check_connections(pool.facts.pool, wanted=wanted, reserved=tenants.reserved(name, but=tenant.key))
+    if wanted > tenants.held(tenant.key):
+        check_connections(pool.facts.pool, wanted=wanted, reserved=tenants.reserved(name, but=tenant.key))
     tenants.admit(tenant.key, wanted)
 
 

@@ -26,6 +26,8 @@ class TenantRecord:
     hosts: tuple[str, ...]
     admitted: bool
     """It was let into its pool: it holds a place, and its connections are reserved."""
+    connections: int
+    """How many its status says were reserved: who was there before a restart is not turned away after it."""
     granted: tuple[str, ...]
     """The host names that are routed to it: nobody else gets them while it asks for them."""
     template: str
@@ -59,10 +61,16 @@ class Tenants:
         before = self._records.get(record.key)
         if before is not None and before.uid == record.uid and before.admitted:
             record = replace(record, admitted=True)
+        if (
+            before is not None and before.uid != record.uid
+        ):  # another tenant of that name, which was not let in yet
+            self._reserved.pop(record.key, None)
         if before == record:
             return set()
         touched = self._unlink(before) if before else set()
         self._records[record.key] = record
+        if record.admitted:
+            self._reserved.setdefault(record.key, record.connections)
         self._by_pool.setdefault(record.pool, set()).add(record.key)
         for host in record.hosts:
             touched |= self._by_host.setdefault(host, set())
@@ -94,6 +102,10 @@ class Tenants:
         """Give a tenant its place, and hold this many PostgreSQL connections of the pool for it."""
         self._records[key] = replace(self._records[key], admitted=True)
         self._reserved[key] = connections
+
+    def held(self, key: Key) -> int:
+        """Connections that are reserved for a tenant already."""
+        return self._reserved.get(key, 0)
 
     def grant(self, key: Key, hosts: tuple[str, ...]) -> None:
         """These host names are routed to the tenant from now on."""
@@ -175,6 +187,7 @@ def record_of(tenant: OdooTenant, cluster_id: str) -> TenantRecord:
         claim=tenant.status.claim,
         hosts=_distinct(host.lower() for host in tenant.spec.routing.hosts),
         admitted=bool(tenant.status.database.name),
+        connections=tenant.status.effective.connection_limit or 0,
         granted=tenant.status.effective.hosts,
         template=template_of(tenant, cluster_id),
     )
@@ -183,11 +196,22 @@ def record_of(tenant: OdooTenant, cluster_id: str) -> TenantRecord:
 def template_of(tenant: OdooTenant, cluster_id: str) -> str:
     """The template database of the tenant's combination of image, modules, languages and demo data.
 
-    Another for each cluster: two of them may share a server, and neither touches what is the other's.
+    Its name begins with its pool's prefix: pools of one cluster, and clusters, may share a server, and each template
+    has one pool that makes it and drops it.
     """
     odoo = tenant.spec.odoo
     key = names.template_key(odoo.image, odoo.modules, odoo.languages, odoo.demo)
-    return names.template_database(names.digest(cluster_id, key, length=len(key)))
+    prefix = template_prefix(tenant.spec.pool_ref.name, cluster_id)
+    return prefix + key[: len(key) - _POOL_PART]
+
+
+def template_prefix(pool: str, cluster_id: str) -> str:
+    """How the names of a pool's templates begin."""
+    return names.template_database(names.digest(cluster_id, pool, length=_POOL_PART))
+
+
+_POOL_PART = 12
+"""Hex digits of a template's name that tell the pool."""
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:

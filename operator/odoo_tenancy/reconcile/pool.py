@@ -13,7 +13,7 @@ from odoo_tenancy.cluster.status import patch_status_if_changed
 from odoo_tenancy.desired import pool as desired
 from odoo_tenancy.desired.context import Peer, PoolFacts
 from odoo_tenancy.reconcile.isolation import openings
-from odoo_tenancy.reconcile.memory import PoolState
+from odoo_tenancy.reconcile.memory import PoolState, template_prefix
 from odoo_tenancy.reconcile.references import SecretReference, peers_of, read_secret, text
 from odoo_tenancy.reconcile.report import Report, turned
 from odoo_tenancy.reconcile.result import Result
@@ -43,13 +43,18 @@ class PoolReconciler:
             await self._forget(key.name)
             return Result(gone=True)
         pool = HostingPool.parse(manifest)
-        if pool.metadata.deletion_timestamp is not None:
-            return await self._delete(ref, pool, manifest)
-        manifest = await add_finalizer(self.world.cluster, manifest)
         report, changes = Report(), list[str]()
-        state = self.world.pools.get(key.name) or PoolState(PoolFacts(pool))
-        before = _built_from(state) if self.world.pools.get(key.name) else None
+        going, tenants = pool.metadata.deletion_timestamp is not None, self._tenants(key.name)
+        if not going:
+            manifest = await add_finalizer(self.world.cluster, manifest)
+        elif tenants:  # they need the pool until their end
+            report.errors.append(Waiting("HasTenants", f"Goes when its tenants have gone: {tenants}.", 15.0))
+        known = self.world.pools.get(key.name)
+        state = known or PoolState(PoolFacts(pool))
+        before = _built_from(state) if known else None
         await self._postgres(state, pool, report)
+        if going and not tenants:
+            return await self._delete(state, manifest, changes)
         await self._namespace(state, manifest, report, changes)
         try:
             await self._drop_unused_templates(state, changes)
@@ -150,10 +155,12 @@ class PoolReconciler:
         tenants = self.world.tenants
         for name in [n for n, maker in state.making.items() if tenants.get(maker) is None]:
             del state.making[name]
-        wanted = {r.template for r in tenants.of_pool(state.facts.pool.metadata.name)} | set(state.making)
+        pool = state.facts.pool.metadata.name
+        wanted = {r.template for r in tenants.of_pool(pool)} | set(state.making)
+        prefix = template_prefix(pool, self.world.options.cluster_id)
         for name, found in state.inventory.databases.items():
             ours = found.mark is not None and found.mark.operator == state.inventory.operator
-            if name.startswith("tpl_") and ours and name not in wanted:
+            if name.startswith(prefix) and ours and name not in wanted:
                 await state.server.drop_template(name)
                 changes.append(f"dropped template {name}")
 
@@ -187,28 +194,29 @@ class PoolReconciler:
         live = manifest.get("status") or {}
         await patch_status_if_changed(self.world.cluster, ref, live, {**live, **status})
 
-    async def _delete(self, ref: ObjectRef, pool: HostingPool, manifest: Manifest) -> Result:
-        """A pool goes when its last tenant has gone."""
-        name = pool.metadata.name
+    def _tenants(self, name: str) -> str:
+        """A few of them, for people; empty where there are none."""
         tenants = sorted(f"{r.key.namespace}/{r.key.name}" for r in self.world.tenants.of_pool(name))
-        report = Report()
-        if tenants:
-            shown = ", ".join(tenants[:5]) + (f" and {len(tenants) - 5} more" if len(tenants) > 5 else "")
-            report.failed("Ready", Waiting("HasTenants", f"Delete or move its tenants first: {shown}.", 15.0))
-            conditions = report.conditions(pool.status.conditions, pool.metadata.generation, self.world.now())
-            live = manifest.get("status") or {}
-            status = {**live, "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions]}
-            await patch_status_if_changed(self.world.cluster, ref, live, status)
-            raise report.errors[0]
-        owner = Owner("HostingPool", "", name, pool.metadata.uid)
-        await self.world.applier.prune(owner, (), including_data=True)
-        if self.world.children.of(owner):
-            raise Waiting(
-                "Deleting", f"Waits for namespace {pool.spec.namespace} to go.", self.world.options.look_again
-            )
-        await remove_finalizer(self.world.cluster, manifest)
-        await self._forget(name)
-        return Result(gone=True, changes=(f"deleted pool {name}",))
+        return ", ".join(tenants[:5]) + (f" and {len(tenants) - 5} more" if len(tenants) > 5 else "")
+
+    async def _delete(self, state: PoolState, manifest: Manifest, changes: list[str]) -> Result:
+        """The end of a pool without tenants. Its templates hold nobody's data: a server that is gone holds up nothing."""
+        pool, world = state.facts.pool, self.world
+        world.pools.remember(state)
+        try:
+            if state.postgres_problem is not None:
+                raise state.postgres_problem
+            await self._drop_unused_templates(state, changes)
+        except OperatorError as error:
+            await world.events.publish(manifest, "Warning", "TemplatesLeft", error.message)
+        owner = Owner("HostingPool", "", pool.metadata.name, pool.metadata.uid)
+        await world.applier.prune(owner, (), including_data=True)
+        if world.children.of(owner):
+            message = f"Waits for namespace {pool.spec.namespace} to go."
+            raise Waiting("Deleting", message, world.options.look_again)
+        await remove_finalizer(world.cluster, manifest)
+        await self._forget(pool.metadata.name)
+        return Result(gone=True, changes=(*changes, f"deleted pool {pool.metadata.name}"))
 
     async def _forget(self, name: str) -> None:
         state = self.world.pools.forget(name)

@@ -46,7 +46,9 @@ REQUIRED = (
 )
 """What Ready means, in the order of the stages."""
 
-PENDING = frozenset({"PoolNotFound", "PoolFull", "PoolCordoned", "ConnectionBudgetExceeded", "QuotaTooSmall"})
+PENDING = frozenset(
+    {"PoolNotFound", "PoolDeleted", "PoolFull", "PoolCordoned", "ConnectionBudgetExceeded", "QuotaTooSmall"}
+)
 """Reasons for which a tenant has not begun: it waits outside."""
 
 
@@ -237,7 +239,7 @@ def _result(report: Report, look: Look | None, changes: list[str]) -> Result:
     return Result(requeue_after=again, changes=tuple(changes))
 
 
-def _phase(tenant: OdooTenant, report: Report, look: Look | None) -> str:
+def _phase(tenant: OdooTenant, report: Report) -> str:
     error = report.errors[0] if report.errors else None
     if error is None:
         return "Suspended" if tenant.spec.suspended else "Ready"
@@ -258,7 +260,7 @@ def _status(
 ) -> Manifest:
     status: Manifest = {
         "observedGeneration": tenant.metadata.generation,
-        "phase": _phase(tenant, report, look),
+        "phase": _phase(tenant, report),
         "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
     }
     if look is None:
