@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import secrets
 import socket
@@ -122,4 +123,4 @@ def _module_directory() -> Path:
     if result.returncode != 0:
         hint = f"Check that 'go mod download' works in {TRAEFIK.directory}."
         raise StepFailed("Traefik's sources", result.stderr.strip() or result.stdout.strip(), hint)
-    return Path(str(yaml.safe_load(result.stdout)["Dir"]))
+    return Path(str(json.loads(result.stdout)["Dir"]))
