@@ -88,7 +88,8 @@ async def _roles_and_database(
             await _report_drift(look, server, wanted)
         await server.ensure_roles(wanted, password)
     if due:
-        await server.set_password(wanted, password)
+        if wanted.login_role in inventory.roles:  # else it was just made, with this password
+            await server.set_password(wanted, password)
         await look.store(replace(look.vault, login_password_set=fingerprint(password)))
     await server.ensure_database(wanted, _template(look, inventory, wanted))
     look.changes.append(f"applied database {wanted.database}")
