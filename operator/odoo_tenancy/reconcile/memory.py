@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -48,6 +49,7 @@ class Tenants:
         self._by_host: dict[str, set[Key]] = {}
         self._by_claim: dict[str, set[Key]] = {}
         self._reserved: dict[Key, int] = {}
+        self._reserved_of: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -64,13 +66,17 @@ class Tenants:
         if (
             before is not None and before.uid != record.uid
         ):  # another tenant of that name, which was not let in yet
-            self._reserved.pop(record.key, None)
+            self._reserve(before, 0)
         if before == record:
             return set()
         touched = self._unlink(before) if before else set()
+        if before is not None and before.pool != record.pool:
+            held = self._reserved.get(record.key, 0)
+            self._reserve(before, 0)  # of the one pool's sum
+            self._reserve(record, held)
         self._records[record.key] = record
         if record.admitted:
-            self._reserved.setdefault(record.key, record.connections)
+            self._reserve(record, self._reserved.get(record.key, record.connections))
         self._by_pool.setdefault(record.pool, set()).add(record.key)
         for host in record.hosts:
             touched |= self._by_host.setdefault(host, set())
@@ -82,9 +88,11 @@ class Tenants:
 
     def forget(self, key: Key) -> set[Key]:
         """Drop a tenant; returns those that waited for one of its host names."""
-        self._reserved.pop(key, None)
         record = self._records.pop(key, None)
-        return self._unlink(record) - {key} if record else set()
+        if record is None:
+            return set()
+        self._reserve(record, 0)
+        return self._unlink(record) - {key}
 
     def of_pool(self, pool: str) -> Iterator[TenantRecord]:
         """The tenants that name this pool."""
@@ -100,8 +108,8 @@ class Tenants:
 
     def admit(self, key: Key, connections: int) -> None:
         """Give a tenant its place, and hold this many PostgreSQL connections of the pool for it."""
-        self._records[key] = replace(self._records[key], admitted=True)
-        self._reserved[key] = connections
+        record = self._records[key] = replace(self._records[key], admitted=True)
+        self._reserve(record, connections)
 
     def held(self, key: Key) -> int:
         """Connections that are reserved for a tenant already."""
@@ -113,7 +121,17 @@ class Tenants:
 
     def reserved(self, pool: str, but: Key | None = None) -> int:
         """Connections that the pool's tenants hold together."""
-        return sum(self._reserved.get(r.key, 0) for r in self.of_pool(pool) if r.key != but)
+        record = self._records.get(but) if but is not None else None
+        own = self._reserved.get(record.key, 0) if record is not None and record.pool == pool else 0
+        return self._reserved_of[pool] - own
+
+    def _reserve(self, record: TenantRecord, connections: int) -> None:
+        """The pool's sum is kept, not reckoned: every look at every tenant asks for it."""
+        self._reserved_of[record.pool] += connections - self._reserved.pop(record.key, 0)
+        if connections:
+            self._reserved[record.key] = connections
+        if not self._reserved_of[record.pool]:
+            del self._reserved_of[record.pool]
 
     def _unlink(self, record: TenantRecord) -> set[Key]:
         self._by_pool.get(record.pool, set()).discard(record.key)

@@ -14,6 +14,8 @@ from odoo_tenancy.reconcile.database import drop_template_of_another_image, mend
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.modules import check_image, install_added
 
+PATIENCE = 15.0
+"""Seconds in which pods start, as a rule."""
 NOT_SEEN = Rollout(wanted=1, updated=0, ready=0, available=0, total=0, observed=False)
 
 
@@ -47,7 +49,7 @@ async def _explain(look: Look, manifest: Manifest, rollout: Rollout) -> None:
     selector = manifest["spec"]["selector"]["matchLabels"]
     live = await diagnosis.pods(look.world.cluster, ref.namespace, selector)
     problem = await diagnosis.why_not_running(look.world.cluster, live)
-    if look.initialized and not look.tenant.spec.suspended:
+    if _is_overdue(look):
         await mend_password(look)
     if problem is not None:
         raise problem
@@ -57,6 +59,17 @@ async def _explain(look: Look, manifest: Manifest, rollout: Rollout) -> None:
         f"{rollout.total} in all.",
         look.world.options.look_again * 5,
     )
+
+
+def _is_overdue(look: Look) -> bool:
+    """Pods ran and don't any more, or have been starting for long: every start takes some seconds, a login costs CPU."""
+    if not look.initialized or look.tenant.spec.suspended:
+        return False
+    before = next((c for c in look.tenant.status.conditions if c.type == "WorkloadReady"), None)
+    if before is None or before.last_transition_time is None:
+        return False
+    since = (look.world.now() - before.last_transition_time).total_seconds()
+    return before.status == "True" or since > PATIENCE
 
 
 async def _note_image(look: Look) -> None:
