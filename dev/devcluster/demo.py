@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from rich.console import Group
 from rich.live import Live
 from rich.spinner import Spinner
@@ -37,11 +38,12 @@ class Tenant:
 def install_operator(kubectl: Kubectl) -> None:
     """Apply ``manifests/overlays/local``, and restart the operator where its image is another than before."""
     overlay = str(REPOSITORY / "manifests" / "overlays" / "local")
-    kubectl.do("Operator", "apply", "--server-side", "--force-conflicts", "-k", overlay)
+    objects = list(yaml.safe_load_all(kubectl.do("Operator", "kustomize", overlay)))
+    deployment = next(each for each in objects if each["kind"] == "Deployment")
     # The tag is always the same; a changed annotation is what rolls the new image out.
-    template = {"metadata": {"annotations": {"odootenancy.io/dev-image": OPERATOR_IMAGE.key}}}
-    patch = json.dumps({"spec": {"template": template}})
-    kubectl.do("Operator", "-n", _NAMESPACE, "patch", "deployment", _DEPLOYMENT, "--patch", patch)
+    annotations = deployment["spec"]["template"]["metadata"].setdefault("annotations", {})
+    annotations["odootenancy.io/dev-image"] = OPERATOR_IMAGE.key
+    kubectl.apply_objects("the operator", objects)
     kubectl.rollout(_NAMESPACE, f"deployment/{_DEPLOYMENT}")
 
 
