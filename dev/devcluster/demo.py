@@ -20,6 +20,7 @@ from devcluster.services import HTTPS_PORT
 from devcluster.steps import StepFailed, console, step
 
 _NAMESPACE, _DEPLOYMENT = "odoo-tenancy-system", "odoo-tenancy-operator"
+_EXAMPLES = str(REPOSITORY / "examples")
 _SECONDS = 900.0
 
 
@@ -54,7 +55,7 @@ def show(kubectl: Kubectl) -> None:
         StepFailed: a tenant did not get Ready in time; says what its condition says.
     """
     with step("Example tenants"):
-        kubectl.do("Examples", "apply", "--server-side", "-k", str(REPOSITORY / "examples"))
+        kubectl.do("Examples", "apply", "--server-side", "-k", _EXAMPLES)
         tenants = _wait(kubectl)
     console.print()
     for tenant in tenants:
@@ -80,8 +81,8 @@ def _wait(kubectl: Kubectl) -> list[Tenant]:
 
 
 def _tenants(kubectl: Kubectl) -> list[Tenant]:
-    items = json.loads(kubectl.ask("get", "odootenants", "-A", "-o", "json") or '{"items": []}')["items"]
-    return [_tenant(item) for item in items]
+    items = json.loads(kubectl.ask("get", "-k", _EXAMPLES, "-o", "json") or '{"items": []}')["items"]
+    return [_tenant(item) for item in items if item["kind"] == "OdooTenant"]
 
 
 def _tenant(item: dict[str, Any]) -> Tenant:
