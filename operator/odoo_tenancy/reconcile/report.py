@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from odoo_tenancy.api.errors import OperatorError, Refused
+from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.api.meta import Condition
 
 Status = Literal["True", "False", "Unknown"]
@@ -45,6 +45,13 @@ class Report:
         self.errors.append(error)
         self.found(type_, "False", error.reason, error.message)
 
+    @property
+    def first_to_mend(self) -> OperatorError | None:
+        """Of several errors the one that people should hear of: what is wrong before what only takes time, and of what
+        takes time the stage that got furthest."""
+        wrong = next((e for e in self.errors if not isinstance(e, Waiting)), None)
+        return wrong or (self.errors[-1] if self.errors else None)
+
     def summarize(self, required: Iterable[str]) -> None:
         """Ready, and kstatus' Reconciling and Stalled, from the findings and errors so far."""
         missing = [t for t in required if t not in self.findings or self.findings[t].status != "True"]
@@ -64,8 +71,8 @@ class Report:
 
     def _not_ready(self, missing: list[str]) -> None:
         first = next((self.findings[t] for t in missing if t in self.findings), None)
-        if self.errors and (first is None or first.reason != self.errors[0].reason):
-            error = self.errors[0]
+        error = self.first_to_mend
+        if error is not None and (first is None or first.reason != error.reason):
             first = Finding("False", error.reason, _bounded(error.message))
         if first is None:
             first = Finding("False", "Progressing", f"Not looked at yet: {', '.join(missing)}")

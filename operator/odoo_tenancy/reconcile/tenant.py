@@ -240,7 +240,7 @@ def _result(report: Report, look: Look | None, changes: list[str]) -> Result:
 
 
 def _phase(tenant: OdooTenant, report: Report) -> str:
-    error = report.errors[0] if report.errors else None
+    error = report.first_to_mend
     if error is None:
         return "Suspended" if tenant.spec.suspended else "Ready"
     if error.reason in PENDING:
