@@ -50,7 +50,7 @@ async def test_a_wrong_ca_is_refused(postgres: PostgresProcess, tmp_path: Path) 
     make_certificates(tmp_path)
     other = replace(address_of(postgres), ca_pem=(tmp_path / "ca.crt").read_text())
     for mode in ("verify-ca", "verify-full"):
-        error = await failure(replace(other, sslmode=mode))  # type: ignore[arg-type]
+        error = await failure(replace(other, sslmode=mode))
         assert isinstance(error, PostgresCertificateRefused)
         assert "tls.caSecretRef" in error.message
     assert isinstance(await failure(replace(other, ca_pem=None)), PostgresCertificateRefused)

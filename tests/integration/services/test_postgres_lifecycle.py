@@ -165,7 +165,8 @@ async def test_a_clone_gets_an_identity_of_its_own(
         await server.personalise(each, PASSWORD, HASH, NOW)
         await server.personalise(each, PASSWORD, "a second call changes nothing", NOW)
         with log_in(postgres, each) as odoo:
-            parameters = dict(odoo.execute("SELECT key, value FROM ir_config_parameter").fetchall())
+            rows = odoo.execute("SELECT key, value FROM ir_config_parameter").fetchall()
+            parameters = {str(key): value for key, value in rows}
             identities += [parameters.pop("database.uuid"), parameters.pop("database.secret")]
             assert parameters == {
                 "database.create_date": "2026-11-22 12:00:00",

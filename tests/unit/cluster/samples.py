@@ -13,7 +13,7 @@ LABELS = {
     "odootenancy.io/tenant-uid": "11111111-0000-0000-0000-000000000001",
 }
 
-OUR_LABELS = {"f:labels": {f"f:{name}": {} for name in LABELS}}
+OUR_LABELS: dict[str, Any] = {"f:labels": {f"f:{name}": {} for name in LABELS}}
 
 
 def entry(
@@ -97,7 +97,7 @@ def deployment() -> Manifest:
             }
         }
     }
-    controller = {
+    controller: dict[str, Any] = {
         "f:metadata": {"f:annotations": {".": {}, "f:deployment.kubernetes.io/revision": {}}},
         "f:status": {},
     }

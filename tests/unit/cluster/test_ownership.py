@@ -113,8 +113,8 @@ def test_a_tolerated_manager_extends_nothing() -> None:
 
 
 def test_nobody_is_a_controller_of_a_network_policy() -> None:
-    fields = {"f:spec": {"f:ingress": {}}}
-    spec = {"ingress": [{}]}
+    fields: dict[str, Any] = {"f:spec": {"f:ingress": {}}}
+    spec: dict[str, Any] = {"ingress": [{}]}
     policy = live("NetworkPolicy", "deny", entry("kube-controller-manager", fields), spec=spec)
     assert [readable(each.path) for each in extensions(policy)] == ["spec.ingress"]
     volume = live("PersistentVolumeClaim", "v", entry("kube-controller-manager", fields), spec=spec)
@@ -151,9 +151,9 @@ def test_a_note_about_a_field_that_is_not_there_is_no_extension() -> None:
 
 
 def test_where_two_types_exclude_each_other_the_whole_item_is_put_back() -> None:
-    fields = {"f:spec": {"f:volumes": {'k:{"name":"data"}': {"f:hostPath": {"f:path": {}}}}}}
+    fields: dict[str, Any] = {"f:spec": {"f:volumes": {'k:{"name":"data"}': {"f:hostPath": {"f:path": {}}}}}}
     volume = {"name": "data", "hostPath": {"path": "/"}}
-    ours = {"f:spec": {"f:volumes": {'k:{"name":"data"}': {".": {}, "f:name": {}}}}}
+    ours: dict[str, Any] = {"f:spec": {"f:volumes": {'k:{"name":"data"}': {".": {}, "f:name": {}}}}}
     managed = (entry("odoo-tenancy", ours, "Apply"), entry("kubectl-edit", fields))
     body = live("Deployment", "d", *managed, spec={"volumes": [volume]})
     wanted = {"spec": {"volumes": [{"name": "data", "configMap": {"name": "c"}}]}}
@@ -163,7 +163,7 @@ def test_where_two_types_exclude_each_other_the_whole_item_is_put_back() -> None
 
 
 def test_writers_come_latest_first_and_without_us() -> None:
-    fields = {"f:data": {"f:a": {}}}
+    fields: dict[str, Any] = {"f:data": {"f:a": {}}}
     body = live(
         "ConfigMap",
         "c",
@@ -195,7 +195,7 @@ def test_differences_are_named_by_field_and_by_item() -> None:
 
 
 def test_the_set_of_fields_is_walked() -> None:
-    fields = {"f:a": {".": {}, "f:b": {}}, "f:c": {}}
+    fields: dict[str, Any] = {"f:a": {".": {}, "f:b": {}}, "f:c": {}}
     assert contains(fields, ("f:a",))
     assert contains(fields, ("f:a", "f:b"))
     assert contains(fields, ("f:c", "f:below"))
