@@ -17,7 +17,10 @@ from tests.support.traefik import traefik_crds
 
 from devcluster.control_plane import ControlPlane
 
-POOLS = ("main", "small", "elsewhere", "later", "doomed", "occupied")
+POOLS = (
+    *("main", "small", "cordoned", "poor", "lost", "lockedout", "keyless", "squatted", "single", "later"),
+    *("doomed", "adopted"),
+)
 """The pools that this operator serves: others may run beside it."""
 
 

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from prometheus_client.parser import text_string_to_metric_families
 from tests.support.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[3]
@@ -105,6 +107,18 @@ class OperatorProcess:
     def looks(self, name: str) -> list[dict[str, Any]]:
         """The reconciles of the objects of that name."""
         return self.said("reconciled", name=name)
+
+    def drift_repairs(self, manager: str) -> dict[str, float]:
+        """Kinds and how often one was brought back after that writer, by its ``/metrics``."""
+        url = f"http://127.0.0.1:{self.await_line('started')['http_port']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as response:
+            families = text_string_to_metric_families(response.read().decode())
+        samples = (s for f in families if f.name.endswith("drift_repairs") for s in f.samples)
+        return {
+            s.labels["kind"]: s.value
+            for s in samples
+            if s.name.endswith("_total") and s.labels["manager"] == manager
+        }
 
     @property
     def running(self) -> bool:

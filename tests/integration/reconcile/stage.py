@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any
 
 from tests.support.fake_kubelet import STORAGE_CLASS, FakeKubelet
@@ -103,10 +102,13 @@ class Stage:
         )
         return pool_ref(name)
 
-    def drop_pool(self, name: str) -> None:
-        """Delete it and wait for its end."""
-        self.kube.delete(pool_ref(name))
-        self.kube.until_gone(pool_ref(name))
+    def drop_pools(self, names: Iterable[str]) -> None:
+        """Delete them and wait for their end."""
+        refs = [pool_ref(name) for name in names]
+        for ref in refs:
+            self.kube.delete(ref)
+        for ref in refs:
+            self.kube.until_gone(ref)
 
     def query(self, statement: str, *values: object, database: str = "postgres") -> list[tuple[Any, ...]]:
         """As superuser."""
@@ -264,8 +266,3 @@ class Tenants:
     def namespace_of(self, name: str) -> str:
         """Where it runs."""
         return str(self.live(name)["status"]["namespace"])
-
-
-def path_value(live: Manifest, *keys: str) -> Any:
-    """A value deep in an object; ``None`` where it is not there."""
-    return reduce(lambda found, key: (found or {}).get(key), keys, live)

@@ -1,0 +1,135 @@
+"""NetworkPolicies add up: what strangers put into a namespace of ours and what opens it is named, until it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.integration.reconcile.stage import Stage, Tenants, condition, pool_ref
+from tests.support.kube import ApiError
+
+from odoo_tenancy.cluster.objects import ObjectRef
+
+OPENINGS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+    "NetworkPolicy": (
+        "networking.k8s.io/v1",
+        {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]},
+        ("lets traffic in",),
+    ),
+    "Ingress": (
+        "networking.k8s.io/v1",
+        {
+            "rules": [
+                {
+                    "host": "back.example.com",
+                    "http": {
+                        "paths": [
+                            {
+                                "path": "/",
+                                "pathType": "Prefix",
+                                "backend": {"service": {"name": "odoo-web", "port": {"number": 8069}}},
+                            }
+                        ]
+                    },
+                }
+            ]
+        },
+        ("routes back.example.com",),
+    ),
+    "Service": (
+        "v1",
+        {"ports": [{"port": 8069}], "externalIPs": ["203.0.113.9"], "selector": {"a": "b"}},
+        ("answers at 203.0.113.9", "8069"),
+    ),
+    "IngressRoute": (
+        "traefik.io/v1alpha1",
+        {
+            "routes": [
+                {
+                    "kind": "Rule",
+                    "match": "Host(`door.example.com`)",
+                    "services": [{"name": "odoo-web", "port": 1}],
+                }
+            ]
+        },
+        ("routes Host(`door.example.com`)",),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def fenced(stage: Stage, neighbour: Tenants) -> Iterator[Tenants]:
+    tenants = Tenants(stage, "fenced")
+    stage.namespace("fenced")
+    tenants.create("acme")
+    tenants.until_ready("acme")
+    yield tenants
+    tenants.clear()
+
+
+@pytest.mark.parametrize("kind", OPENINGS)
+def test_a_stranger_that_opens_the_namespace_is_named(
+    stage: Stage, fenced: Tenants, neighbour: Tenants, kind: str
+) -> None:
+    api_version, spec, words = OPENINGS[kind]
+    namespace = fenced.namespace_of("acme")
+    metadata = {"name": "stranger", "namespace": namespace}
+    stage.kube.create({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
+    found = fenced.until_condition("acme", "NetworkIsolated", "False", "OpenedByStranger")
+    for word in (f"{kind} {namespace}/stranger", "Delete it", *words):
+        assert word in found["message"]
+    fenced.until_event("acme", "OpenedByStranger", f"{kind} {namespace}/stranger")
+    fenced.until_condition("acme", "Ready", "False", "OpenedByStranger")
+    assert neighbour.is_ready("healthy")
+    stage.kube.delete(ObjectRef(api_version, kind, namespace, "stranger"))
+    fenced.until_condition("acme", "NetworkIsolated", "True", "Enforced")
+    fenced.until_ready("acme")
+
+
+def test_what_only_closes_is_let_be(stage: Stage, fenced: Tenants) -> None:
+    """A stranger's policy without a rule; and a Service within the cluster."""
+    namespace = fenced.namespace_of("acme")
+    for api_version, kind, spec in (
+        ("networking.k8s.io/v1", "NetworkPolicy", {"podSelector": {}, "policyTypes": ["Ingress"]}),
+        ("v1", "Service", {"ports": [{"port": 80}], "selector": {"a": "b"}}),
+        ("networking.k8s.io/v1", "NetworkPolicy", {"podSelector": {}, "egress": [{}]}),
+    ):
+        name = "opens" if spec.get("egress") else "closes"
+        metadata = {"name": name, "namespace": namespace}
+        stage.kube.create({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
+    found = fenced.until_condition("acme", "NetworkIsolated", "False", "OpenedByStranger")
+    assert "closes" not in found["message"]
+    stage.kube.delete(ObjectRef("networking.k8s.io/v1", "NetworkPolicy", namespace, "opens"))
+    fenced.until_ready("acme")
+
+
+@pytest.mark.parametrize("type_", ["LoadBalancer", "NodePort"])
+def test_a_service_that_leads_in_is_not_even_made(stage: Stage, fenced: Tenants, type_: str) -> None:
+    metadata = {"name": "door", "namespace": fenced.namespace_of("acme")}
+    spec = {"type": type_, "ports": [{"port": 8069}], "selector": {"a": "b"}}
+    with pytest.raises(ApiError, match="exceeded quota"):
+        stage.kube.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+
+
+def test_a_shared_namespace_that_is_opened_concerns_the_pool_and_all_in_it(
+    stage: Stage, neighbour: Tenants
+) -> None:
+    namespace = "odoo-pool-main"
+    policy = ObjectRef("networking.k8s.io/v1", "NetworkPolicy", namespace, "stranger")
+    spec = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}
+    metadata = {"name": "stranger", "namespace": namespace}
+    stage.kube.create(
+        {"apiVersion": policy.api_version, "kind": policy.kind, "metadata": metadata, "spec": spec}
+    )
+    neighbour.until_condition("healthy", "NetworkIsolated", "False", "OpenedByStranger")
+    stage.kube.until(
+        pool_ref("main"),
+        lambda live: condition(live, "NetworkIsolated").get("status") == "False",
+        "pool is opened",
+    )
+    stage.kube.delete(policy)
+    neighbour.until_ready("healthy")
+    stage.kube.until(
+        pool_ref("main"), lambda live: condition(live, "Ready").get("status") == "True", "pool is closed"
+    )
