@@ -101,9 +101,17 @@ class Report:
 
 
 def turned(previous: Iterable[Condition], current: Iterable[Condition]) -> tuple[Condition, ...]:
-    """The conditions whose status or reason is another than before: each is worth one event."""
+    """The conditions whose status or reason is another than before: each is worth one event.
+
+    One that held when it was first looked at is no news; that of ``Ready`` says it for all of them.
+    """
     before = {c.type: (c.status, c.reason) for c in previous}
-    return tuple(c for c in current if before.get(c.type) != (c.status, c.reason))
+    return tuple(c for c in current if before.get(c.type, _fine(c)) != (c.status, c.reason))
+
+
+def _fine(condition: Condition) -> tuple[str, str] | None:
+    held = condition.status == "True" and condition.type != "Ready"
+    return (condition.status, condition.reason) if held else None
 
 
 def _bounded(message: str) -> str:
