@@ -145,7 +145,11 @@ def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
 def test_only_what_turned_is_worth_an_event() -> None:
     before = good().conditions((), 1, NOW)
     assert turned(before, before) == ()
-    assert turned((), before) == before
+    assert turned((), before) == (), "what held from the start is no news"
+    report = good()
+    report.good("Ready", "Ready", "all of it")
+    report.failed("SecondReady", Refused("Bad", "mend it"))
+    assert [c.type for c in turned((), report.conditions((), 1, NOW))] == ["Ready", "SecondReady"]
     report = good()
     report.good("FirstReady", "Applied", "another message")
     report.good("SecondReady", "Observed", "is there")
