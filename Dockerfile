@@ -1,29 +1,25 @@
 # The operator, and what its Jobs need: restic, and PostgreSQL's clients.
 ARG BASE_IMAGE=debian:trixie-slim
-
-FROM ${BASE_IMAGE} AS packages
+FROM ${BASE_IMAGE}
 RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 python3-venv ca-certificates \
-    && rm -rf /var/lib/apt/lists/*
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+         python3 python3-venv ca-certificates tzdata restic postgresql-client \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
+    && useradd --uid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin nonroot
 COPY requirements.lock /tmp/
-# Where a folder of wheels is given, nothing is fetched: docker build --build-arg WHEELS=/wheels --volume …:/wheels
+# Where a folder of wheels is given, nothing is fetched: --build-arg WHEELS=/wheels --volume …:/wheels
 ARG WHEELS=""
 RUN python3 -m venv /opt/operator \
     && /opt/operator/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
          ${WHEELS:+--no-index --find-links "$WHEELS"} --requirement /tmp/requirements.lock \
-    && /opt/operator/bin/pip uninstall --yes pip
-
-FROM ${BASE_IMAGE}
-RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-         python3 ca-certificates tzdata restic postgresql-client \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
-    && useradd --system --uid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin nonroot
-COPY --from=packages /opt/operator /opt/operator
-RUN printf '#!/bin/sh\nexec /opt/operator/bin/python3 -m odoo_tenancy.runtime "$@"\n' > /usr/local/bin/odoo-tenancy-operator \
+    && /opt/operator/bin/pip uninstall --yes pip \
+    && rm /tmp/requirements.lock \
+    && printf '#!/bin/sh\nexec /opt/operator/bin/python3 -m odoo_tenancy.runtime "$@"\n' \
+         > /usr/local/bin/odoo-tenancy-operator \
     && chmod 755 /usr/local/bin/odoo-tenancy-operator
 ENV PATH=/opt/operator/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/opt/operator/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# The operator's own code last: a change of it is one small layer.
 COPY operator/odoo_tenancy /opt/operator/src/odoo_tenancy
 USER 65532:65532
 ENTRYPOINT ["odoo-tenancy-operator"]

@@ -123,6 +123,8 @@ def _build(image: Image, archive: Path) -> None:
         target = f"{_FORMAT}:{partial}:{image.name}"
         run(name, _buildah("push", image.name, target), log=log, what_to_do=_HINT)
         partial.replace(archive)
+        # What an earlier build of the same image had and this one hasn't.
+        run(name, _buildah("rmi", "--prune"), log=log, what_to_do=_HINT)
     _forget_older(archive)
 
 
@@ -216,8 +218,10 @@ def _debian_mirror() -> str:
 
 
 def _buildah(*arguments: str | Path) -> list[str]:
+    """Its command line, in a mount namespace of its own: what it mounts ends with it, however it ends."""
     store = CACHE / "buildah"
     return [
+        "unshare", "--mount", "--propagation", "private",
         str(programs.located("buildah")), "--root", str(store / "root"), "--runroot", str(store / "run"),
         "--storage-driver", "overlay", *map(str, arguments),
     ]  # fmt: skip
