@@ -64,7 +64,7 @@ def test_a_refusal_stalls_whatever_else_is_waited_for() -> None:
     report.failed("SecondReady", Refused("Bad", "mend it"))
     found = summary(report)
     assert found["Stalled"] == ("True", "Bad")
-    assert found["Ready"] == ("False", "Slow"), "the first that is missing"
+    assert found["Ready"] == ("False", "Bad"), "what is wrong before what only takes time"
 
 
 def test_an_error_before_any_stage_is_what_ready_says() -> None:
