@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odoo_tenancy.api.errors import Waiting
+from odoo_tenancy.api.errors import OperatorError, Waiting
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.cluster.readiness import Rollout
@@ -46,9 +46,7 @@ async def _explain(look: Look, manifest: Manifest, rollout: Rollout) -> None:
     ref = ObjectRef.of(manifest)
     if rollout.problem and rollout.problem != "ProgressDeadlineExceeded":
         raise Waiting("PodsRefused", f"{ref}: {rollout.problem}", 10.0)
-    selector = manifest["spec"]["selector"]["matchLabels"]
-    live = await diagnosis.pods(look.world.cluster, ref.namespace, selector)
-    problem = await diagnosis.why_not_running(look.world.cluster, live)
+    problem = await _problem_of_pods(look, manifest) if rollout.observed else None
     if _is_overdue(look):
         await mend_password(look)
     if problem is not None:
@@ -59,6 +57,12 @@ async def _explain(look: Look, manifest: Manifest, rollout: Rollout) -> None:
         f"{rollout.total} in all.",
         look.world.options.look_again * 5,
     )
+
+
+async def _problem_of_pods(look: Look, manifest: Manifest) -> OperatorError | None:
+    selector = manifest["spec"]["selector"]["matchLabels"]
+    live = await diagnosis.pods(look.world.cluster, manifest["metadata"]["namespace"], selector)
+    return await diagnosis.why_not_running(look.world.cluster, live)
 
 
 def _is_overdue(look: Look) -> bool:

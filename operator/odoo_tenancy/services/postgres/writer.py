@@ -45,7 +45,7 @@ class Writer:
                 return await inventory.read(connection, self.operator, names, sizes)
 
     async def write(self, what: str, statements: Sequence[Composed], session: Session | None = None) -> None:
-        """Run the statements in one transaction and one round trip.
+        """Run the statements in one transaction and one round trip: the server makes one of several in one message.
 
         Args:
             what: names the object and the change; in the error's message, and what the hook is told.
@@ -56,7 +56,7 @@ class Writer:
             return
         self._hook.before_write(f"postgres {what}")
         with translated(self.address, what):
-            async with self._connect(session) as connection, connection.transaction():
+            async with self._connect(session) as connection:
                 await connection.execute(SQL("; ").join(statements))
         self._hook.after_write(f"postgres {what}")
 
