@@ -63,6 +63,10 @@ test: venv ## Everything: lint, types, unit, integration, end to end; a cluster 
 	@if $(PY) -m devcluster status >/dev/null 2>&1; then $(MAKE) test-e2e; \
 	else trap '$(MAKE) down' EXIT; $(MAKE) test-e2e; fi
 
+.PHONY: bench
+bench: venv ## Measure, and fail where a limit doesn't hold: all, or ONLY=at-rest,warm-start (docs/benchmarks.md)
+	@$(PY) -m tests.bench $(ONLY)
+
 # --- The local cluster ------------------------------------------------------------------------------------------------
 
 .PHONY: demo
