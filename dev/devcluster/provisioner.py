@@ -111,7 +111,12 @@ class Provisioner:
     def _watch(resource: Any, see: Callable[[Manifest], None]) -> None:
         while True:
             try:
-                for event in resource.watch(timeout=60):
+                listed = resource.get().to_dict()
+                for item in listed["items"]:
+                    see(item)
+                # From the list's own version on: without one the server may have to wait for its cache.
+                since = listed["metadata"]["resourceVersion"]
+                for event in resource.watch(timeout=60, resource_version=since):
                     if event["type"] in ("ADDED", "MODIFIED"):
                         see(event["raw_object"])
             except Exception as error:
