@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
@@ -16,6 +16,7 @@ from odoo_tenancy.reconcile.memory import PoolState, template_of
 from odoo_tenancy.services.odoo_password import GENERATED_ROUNDS, hash_password
 from odoo_tenancy.services.postgres import (
     Database,
+    Difference,
     Inventory,
     PostgresServer,
     TenantDatabase,
@@ -83,15 +84,17 @@ async def _roles_and_database(
     due = look.vault.login_password_set != fingerprint(password)
     if not found and not due:
         return inventory
+    drift: Sequence[Difference] = ()
     if found or wanted.login_role not in inventory.roles:
-        if look.initialized:
-            await _report_drift(look, server, wanted)
+        if look.initialized:  # what the pool's snapshot says may be over already
+            drift = differences(await server.inventory_of(wanted.names), wanted)
         await server.ensure_roles(wanted, password)
     if due:
         if wanted.login_role in inventory.roles:  # else it was just made, with this password
             await server.set_password(wanted, password)
         await look.store(replace(look.vault, login_password_set=fingerprint(password)))
     await server.ensure_database(wanted, _template(look, inventory, wanted))
+    await _report_drift(look, drift)
     look.changes.append(f"applied database {wanted.database}")
     return await _refresh(look, server, wanted.names)
 
@@ -136,17 +139,16 @@ async def mend_password(look: Look) -> None:
         )
 
 
-async def _report_drift(look: Look, server: PostgresServer, wanted: TenantDatabase) -> None:
-    """What the snapshot says may be over already: look again before somebody is told."""
-    now = differences(await server.inventory_of(wanted.names), wanted)
-    if not now:
+async def _report_drift(look: Look, drift: Sequence[Difference]) -> None:
+    """What was brought back. Who did it, PostgreSQL does not know."""
+    if not drift:
         return
     look.world.drifted("PostgreSQL", "unknown")
     await look.world.events.publish(
         look.manifest,
         "Warning",
         "DriftRepaired",
-        f"Changed in PostgreSQL by unknown ({'; '.join(str(d) for d in now[:5])}); brought back",
+        f"Changed in PostgreSQL by unknown ({'; '.join(str(d) for d in drift[:5])}); brought back",
     )
 
 
