@@ -50,7 +50,7 @@ test-unit: venv ## Unit tests: seconds, nothing but Python
 
 .PHONY: test-integration
 test-integration: venv ## On a real API server, etcd, controller manager and PostgreSQL (builds them the first time)
-	$(PY) -m devcluster tools kubernetes
+	$(PY) -m devcluster tools kubernetes etcd
 	$(PY) -m pytest tests/integration
 
 .PHONY: test-e2e

@@ -10,7 +10,7 @@ from devcluster import cluster, demo, leftovers
 from devcluster.images import ALL, ensure
 from devcluster.paths import STATE
 from devcluster.steps import StepFailed, console, step
-from devcluster.tools import COREDNS, KIND, KUBE_ROUTER, KUBERNETES, PAUSE, TRAEFIK, build
+from devcluster.tools import COREDNS, ETCD, KIND, KUBE_ROUTER, KUBERNETES, PAUSE, TRAEFIK, build
 
 
 def _status() -> int:
@@ -32,7 +32,7 @@ def _leftovers() -> int:
 
 
 def _tools(names: list[str]) -> int:
-    known = {module.name: module for module in (KUBERNETES, PAUSE, KUBE_ROUTER, COREDNS, TRAEFIK, KIND)}
+    known = {module.name: module for module in (KUBERNETES, ETCD, PAUSE, KUBE_ROUTER, COREDNS, TRAEFIK, KIND)}
     for name in names or known:
         if name not in known:
             hint = f"Known are: {', '.join(known)}."

@@ -12,11 +12,11 @@ from devcluster.kubectl import Kubectl
 from devcluster.paths import STATE
 from devcluster.processes import Processes
 from devcluster.steps import StepFailed, step
-from devcluster.tools import COREDNS, KUBE_ROUTER, KUBERNETES, PAUSE, TRAEFIK, build
+from devcluster.tools import COREDNS, ETCD, KUBE_ROUTER, KUBERNETES, PAUSE, TRAEFIK, build
 
 _PORTS = Ports(api=6443, etcd=22379, etcd_peer=22380, controller_manager=20257, scheduler=20259)
 _MARK = ".odoo-tenancy-dev"
-_MODULES = (KUBERNETES, PAUSE, KUBE_ROUTER, COREDNS, TRAEFIK)
+_MODULES = (KUBERNETES, ETCD, PAUSE, KUBE_ROUTER, COREDNS, TRAEFIK)
 
 
 def plane() -> ControlPlane:

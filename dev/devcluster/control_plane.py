@@ -22,9 +22,9 @@ from pathlib import Path
 from devcluster import pki
 from devcluster.pki import Certificate
 from devcluster.processes import Processes
-from devcluster.programs import etcd
+from devcluster.programs import CONTROL_PLANE, require
 from devcluster.steps import wait_for
-from devcluster.tools import KUBERNETES, build
+from devcluster.tools import ETCD, KUBERNETES, build
 
 SERVICE_NETWORK = "10.96.0.0/16"
 POD_NETWORK = "10.244.0.0/16"
@@ -146,6 +146,7 @@ def prepare(plane: ControlPlane) -> None:
     """Keys, certificates and kubeconfigs, unless they are there."""
     if plane.kubeconfig.exists():
         return
+    require(CONTROL_PLANE)
     plane.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
     ca, etcd_ca = pki.authority(plane.pki, "ca"), pki.authority(plane.pki, "etcd-ca")
     pki.issue(etcd_ca, plane.pki, "etcd", user="etcd", hosts=(_LOOPBACK, "localhost"))
@@ -209,7 +210,7 @@ def _etcd(plane: ControlPlane) -> list[str | Path]:
     client, peer = (f"https://{_LOOPBACK}:{port}" for port in (plane.ports.etcd, plane.ports.etcd_peer))
     pair, ca = plane.pair("etcd"), plane.pair("etcd-ca").crt
     return [
-        etcd(), "--name=dev", f"--data-dir={plane.directory / 'etcd'}", "--logger=zap", "--log-level=warn",
+        build(ETCD) / "server", "--name=dev", f"--data-dir={plane.directory / 'etcd'}", "--logger=zap", "--log-level=warn",
         f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
         f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=dev={peer}",

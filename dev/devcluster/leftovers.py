@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from devcluster import cgroups, network, node, traces
-from devcluster.paths import STATE
+from devcluster.paths import CACHE, STATE
 from devcluster.processes import end
 
 
@@ -58,9 +58,9 @@ def _processes() -> set[int]:
 def _works_in_state(pid: int) -> bool:
     """An option that names a file in it, of a program that only a node runs; never an editor or kubectl."""
     words = _command(pid).split()
-    program = Path(words[0]).name if words else ""
-    known = program.startswith(("kube-", "kubelet", "containerd", "etcd"))
-    return known and any(f"{STATE}/" in word for word in words[1:])
+    program = Path(words[0]) if words else Path()
+    known = program.is_relative_to(CACHE / "tools") or program.name.startswith("containerd")
+    return known and program.name != "kubectl" and any(f"{STATE}/" in word for word in words[1:])
 
 
 def _command(pid: int) -> str:

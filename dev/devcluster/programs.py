@@ -12,7 +12,7 @@ from devcluster.paths import CACHE
 from devcluster.steps import StepFailed, run, step
 
 # What to look for, and the package that brings it.
-CONTROL_PLANE = {"etcd": "etcd-server", "openssl": "openssl"}
+CONTROL_PLANE = {"openssl": "openssl"}
 NODE = {
     "containerd": "containerd",
     "ctr": "containerd",
@@ -47,12 +47,6 @@ def require(programs: dict[str, str]) -> None:
         _install(missing)
 
 
-def etcd() -> Path:
-    """etcd, installed first where it is missing."""
-    require(CONTROL_PLANE)
-    return located("etcd")
-
-
 def located(program: str) -> Path:
     """
     Raises:
@@ -77,7 +71,7 @@ def _install(packages: Iterable[str]) -> None:
     if os.geteuid() != 0 or find("apt-get") is None:
         raise StepFailed(name, "They are missing, and only root on a Debian can install them.", by_hand)
     log = CACHE / "logs" / "apt.log"
-    # Installing must not start services: a system's containerd or etcd beside ours.
+    # Installing must not start services: a system's containerd beside ours.
     with step(name, log), _no_services():
         for command in (["update"], ["install", "--yes", "--no-install-recommends", *wanted]):
             run(

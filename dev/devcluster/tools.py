@@ -68,6 +68,8 @@ KUBERNETES = GoModule(
     ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),
     version_of="k8s.io/kubernetes",
 )
+# The release that this Kubernetes is made for: with an older one, watches without a version time out.
+ETCD = GoModule("etcd", ("server",))
 COREDNS = GoModule("coredns", ("coredns",))
 TRAEFIK = GoModule("traefik", ("traefik",))
 PAUSE = GoModule("pause", ("pause",))
