@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from devcluster import cluster, demo, leftovers
 from devcluster.images import ALL, ensure
+from devcluster.locks import locked
 from devcluster.paths import STATE
 from devcluster.steps import StepFailed, console, step
 from devcluster.tools import COREDNS, ETCD, KIND, KUBE_ROUTER, KUBERNETES, PAUSE, TRAEFIK, build
@@ -80,6 +81,8 @@ _COMMANDS: dict[str, tuple[str, Callable[[], int]]] = {
     "leftovers": ("list what a cluster left; exit status 1 where there is any", _leftovers),
     "images": ("build the images that the cache lacks", _images),
 }
+# One of these at a time: two would start or end the same programs.
+_CHANGING = (_up, _demo, _install, _down)
 
 
 def main() -> int:
@@ -91,7 +94,13 @@ def main() -> int:
     tools.add_argument("module", nargs="*", help="folders of dev/tools; default: all")
     chosen = parser.parse_args()
     try:
-        return _tools(chosen.module) if chosen.command == "tools" else _COMMANDS[chosen.command][1]()
+        if chosen.command == "tools":
+            return _tools(chosen.module)
+        command = _COMMANDS[chosen.command][1]
+        if command in _CHANGING:
+            with locked("cluster"):
+                return command()
+        return command()
     except StepFailed as failure:
         failure.show()
         return 1

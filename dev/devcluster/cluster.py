@@ -6,7 +6,18 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
-from devcluster import addons, control_plane, images, kind, leftovers, network, node, programs, services
+from devcluster import (
+    addons,
+    cgroups,
+    control_plane,
+    images,
+    kind,
+    leftovers,
+    network,
+    node,
+    programs,
+    services,
+)
 from devcluster.control_plane import ControlPlane, Ports
 from devcluster.kubectl import Kubectl
 from devcluster.paths import STATE
@@ -67,6 +78,7 @@ def up() -> None:
     prepare()
     running = processes()
     if not any(running.running(name) for name in running.names()):
+        _refuse_beside_another()
         if leftovers.find():
             with step("Clearing what an earlier cluster left"):
                 down()
@@ -153,6 +165,16 @@ def _prepare_go() -> None:
 def _prepare_debian() -> None:
     for image in images.DISTRIBUTION:
         images.ensure(image)
+
+
+def _refuse_beside_another() -> None:
+    """Rules of a cluster, and no other trace of ours: they are somebody else's, and must not be cleared."""
+    if (STATE / _MARK).exists() or cgroups.directories():
+        return
+    if found := network.leftovers():
+        why = "Another cluster or container engine has its rules here: " + ", ".join(found[:5])
+        hint = "Use another machine; or, if they are dead, remove them by hand."
+        raise StepFailed("Local cluster", why, hint)
 
 
 def _claim_state() -> None:
