@@ -123,8 +123,9 @@ def _build(image: Image, archive: Path) -> None:
         target = f"{_FORMAT}:{partial}:{image.name}"
         run(name, _buildah("push", image.name, target), log=log, what_to_do=_HINT)
         partial.replace(archive)
-        # What an earlier build of the same image had and this one hasn't.
-        run(name, _buildah("rmi", "--prune"), log=log, what_to_do=_HINT)
+        # Layers are kept for the one image that is built often; the others are in their archives.
+        forget = ["--prune"] if image is OPERATOR_IMAGE else [image.name]
+        run(name, _buildah("rmi", *forget), log=log, what_to_do=_HINT)
     _forget_older(archive)
 
 
@@ -162,8 +163,6 @@ def _program_arguments(image: Image) -> list[str | Path]:
 
 def _distribution_arguments(image: Image, log: Path) -> list[str | Path]:
     arguments: list[str | Path] = ["--build-arg", f"BASE_IMAGE={_base()}"]
-    if image is ODOO_IMAGE:
-        arguments += ["--build-arg", f"SID_URL={_debian_mirror()}"]
     if image.wheels:
         arguments += ["--build-arg", "WHEELS=/wheels", "--volume", f"{_wheels(log)}:/wheels:ro"]
     return [*arguments, image.context]
@@ -208,13 +207,6 @@ def _wheels(log: Path) -> Path:
             what_to_do=hint)  # fmt: skip
         (directory / ".complete").touch()
     return directory
-
-
-def _debian_mirror() -> str:
-    """Where this machine gets Debian from; no file names it."""
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-    return found[0].rstrip("/") if found else "http://deb.debian.org/debian"
 
 
 def _buildah(*arguments: str | Path) -> list[str]:

@@ -121,7 +121,7 @@ def _build_into(target: Path, module: GoModule) -> None:
     log.unlink(missing_ok=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{module.name}-", dir=target.parent))
-    flags = ["-trimpath", "-ldflags", module.ldflags]
+    flags = ["-trimpath", "-buildvcs=false", "-ldflags", module.ldflags]
     try:
         with step(name, log):
             run(
