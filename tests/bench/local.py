@@ -27,6 +27,8 @@ REPEATS = int(os.environ.get("BENCH_REPEATS", "3"))
 PATIENCE = 900
 """Seconds after which something counts as never coming."""
 
+_BOUNDED = "--timeout=300s"
+
 Manifest = dict[str, Any]
 
 
@@ -96,8 +98,8 @@ def stage() -> Iterator[Stage]:
         here.wait("Pool of the benchmarks", "Ready", "default", f"hostingpool/{POOL}")
         yield here
     finally:
-        kubectl.do("End of tenants", "-n", NAMESPACE, "delete", "odootenant", "--all")
-        kubectl.do("End of the pool", "delete", "hostingpool", POOL)
+        kubectl.do("End of tenants", "-n", NAMESPACE, "delete", "odootenant", _BOUNDED, "--all")
+        kubectl.do("End of the pool", "delete", "hostingpool", _BOUNDED, POOL)
         kubectl.do("End of the benchmark", "delete", "namespace", NAMESPACE)
 
 
