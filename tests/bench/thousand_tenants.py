@@ -106,8 +106,8 @@ def _figures(levels: list[Level], bare: dict[str, Any], faked: str) -> list[Figu
     figures = [Figure(f"thousand-tenants/at-{e.tenants}", e.seconds, "s", details=_told(e)) for e in levels]
     figures += [
         Figure("thousand-tenants/memory", per_tenant.memory, "KB a tenant", 100, details),
-        _cpu("cpu", per_tenant.cpu, bare, "dynamic", 3, details),
-        _cpu("cpu-by-own-client", per_tenant.cpu, bare, "own", None, {}),
+        _cpu("cpu", per_tenant.cpu, bare, "own", 3, details),
+        _cpu("cpu-by-dynamic-client", per_tenant.cpu, bare, "dynamic", None, {}),
     ]
     for name in ("cpu", "memory", "requests"):
         of_last, of_first = getattr(late, name), getattr(early, name)
