@@ -32,7 +32,8 @@ from odoo_tenancy.runtime.stream import Stream, Watched
 
 STORAGE_CLASS = "standard"
 PROVISIONER = "volumes.fake-kubelet.test"
-MANAGED = "app.kubernetes.io/managed-by=odoo-tenancy"
+MANAGED = "app.kubernetes.io/managed-by=odoo-tenancy,app.kubernetes.io/component"
+"""What the operator makes has a component: what other tests make beside it may not."""
 COMPONENT = "app.kubernetes.io/component"
 TENANT = "odootenancy.io/tenant"
 WRONG_SPEC = 64
