@@ -196,6 +196,8 @@ class Applier:
         return remembered and child is not None and child.uid == live["metadata"]["uid"]
 
     async def _one(self, owner: Owner, wanted: _Wanted, live: dict[ObjectRef, Manifest | None]) -> Change:
+        if wanted.ref not in live and self._must_look(owner, wanted):  # it was changed since we began
+            live[wanted.ref] = await self._look(owner, wanted.ref)
         if wanted.ref in live:
             before = live[wanted.ref]
             if before is None:

@@ -12,7 +12,7 @@ from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.cluster.status import patch_status_if_changed
 from odoo_tenancy.desired import labels, names
 from odoo_tenancy.reconcile import volumes
-from odoo_tenancy.reconcile.credentials import Vault, retain, retained_labels, secret
+from odoo_tenancy.reconcile.credentials import Vault, retain, retained_labels, secret, secret_name
 from odoo_tenancy.reconcile.diagnosis import pods
 from odoo_tenancy.reconcile.look import owner_of
 from odoo_tenancy.reconcile.memory import PoolState
@@ -39,20 +39,27 @@ class Farewell:
         return self.tenant.spec.deletion.policy != "Delete"
 
     async def run(self) -> None:
-        """All steps, in an order in which what is needed later goes later."""
+        """All steps, in an order in which what is needed later goes later: the vault, which says whose all that is, last."""
         await self._stop()
-        for vault in await self.world.credentials.owned(self.tenant.metadata.uid):
+        owner, prune = owner_of(self.tenant), self.world.applier.prune
+        vaults = await self.world.credentials.owned(self.tenant.metadata.uid)
+        for vault in vaults:
             await self._settle(vault)
-        owner = owner_of(self.tenant)
-        self.changes.extend(written(await self.world.applier.prune(owner, (), including_data=True)))
-        left = self.world.children.of(owner)
+        kept = {self._vault_ref(vault) for vault in vaults}
+        self.changes.extend(written(await prune(owner, kept, including_data=True)))
+        left = [c.ref for c in self.world.children.of(owner) if c.ref not in kept]
         if left:
-            shown = ", ".join(str(c.ref) for c in left[:3])
+            shown = ", ".join(str(ref) for ref in left[:3])
             raise Waiting(
                 "Deleting", f"Waits for {len(left)} objects to go: {shown}.", self.world.options.look_again
             )
-        if not self.keeps_data and self.tenant.status.claim:
-            await volumes.wait_until_gone(self.world.cluster, names.volume_claim(self.tenant.status.claim))
+        if not self.keeps_data:
+            for vault in vaults:
+                await volumes.wait_until_gone(self.world.cluster, names.volume_claim(vault.claim))
+        self.changes.extend(written(await prune(owner, (), including_data=True)))
+
+    def _vault_ref(self, vault: Vault) -> ObjectRef:
+        return ObjectRef("v1", "Secret", self.world.options.namespace, secret_name(vault.claim))
 
     async def _stop(self) -> None:
         owner = owner_of(self.tenant)
