@@ -104,13 +104,23 @@ async def test_what_is_retained_is_taken_over_and_by_nobody_else(tenants: Tenant
 
 async def test_the_deployment_comes_back_and_with_it_the_site(tenants: Tenants, cluster: Cluster) -> None:
     acme = await tenants.get("acme")
-    await cluster.delete(ObjectRef("apps/v1", "Deployment", acme.status.namespace, "odoo-web"))
+    ref = ObjectRef("apps/v1", "Deployment", acme.status.namespace, "odoo-web")
+    before = await cluster.get(ref)
+    assert before is not None
+    await cluster.delete(ref)
+
+    async def another_serves() -> bool:
+        live = await cluster.get(ref)
+        is_new = live is not None and live["metadata"]["uid"] != before["metadata"]["uid"]
+        return live is not None and is_new and live.get("status", {}).get("availableReplicas", 0) > 0
+
+    await until("another Deployment serves", another_serves, 120)
     async with browse(acme.status.url) as site:
 
         async def answers() -> bool:
             return await site.status("/web/login") == 200
 
-        await until("the site answers again", answers, 90)
+        await until("the site answers again", answers, 30)
     await tenants.ready("acme")
     events = tenants.kubectl("-n", "tenants", "get", "events", "-o", "jsonpath={..message}")
     assert "Deployment odoo-acme/odoo-web was deleted" in events
