@@ -8,6 +8,7 @@ import json
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from odoo_tenancy.cluster.objects import ObjectRef
 
 MEDDLER = "kubectl-edit"
 """The field manager of whoever changes by hand what is the operator's."""
+
+_BUSY = 429
 
 _TYPES = {
     "merge": "application/merge-patch+json",
@@ -97,7 +100,9 @@ class Kube:
 
     def until_gone(self, ref: ObjectRef, seconds: float = PATIENCE) -> None:
         """Wait for its end."""
-        eventually(lambda: self.get(ref) is None, lambda: f"{ref} goes; it is {self.get(ref)}", seconds)
+        eventually(
+            lambda: self.get(ref) is None, lambda: f"{ref} goes; it is {_short(self.get(ref))}", seconds
+        )
 
     def until(
         self, ref: ObjectRef, look: Callable[[Manifest], Any], what: str, seconds: float = PATIENCE
@@ -126,6 +131,9 @@ class Kube:
         headers = {"Content-Type": _TYPES.get(type_, "application/json"), "Accept": "application/json"}
         content = None if body is None else json.dumps(body)
         code, answer = self._exchange(method, f"{url}?{urlencode(query or {})}", content, headers)
+        while code == _BUSY:  # a kind that is served in a moment
+            time.sleep(0.2)
+            code, answer = self._exchange(method, f"{url}?{urlencode(query or {})}", content, headers)
         parsed = json.loads(answer)
         if code >= 300:
             raise ApiError(code, str(parsed.get("message")))
@@ -171,4 +179,14 @@ def _tls(config: Manifest) -> ssl.SSLContext:
 
 
 def _short(live: Manifest | None) -> object:
-    return live and {k: v for k, v in live.items() if k != "metadata"}
+    """What a failed wait shows: the conditions where there are some."""
+    if live is None:
+        return "not there"
+    status = live.get("status") or {}
+    conditions = [
+        " ".join(str(c.get(k)) for k in ("type", "status", "reason", "message"))
+        for c in status.get("conditions", ())
+    ]
+    return (
+        {"phase": status.get("phase"), "conditions": conditions} if conditions else {**live, "metadata": "…"}
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 120.0
+PATIENCE = float(os.environ.get("PATIENCE_SECONDS", "120"))
 """Seconds after which a condition counts as never coming true; far above what any of them takes."""
 
 

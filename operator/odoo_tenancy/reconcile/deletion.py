@@ -39,7 +39,7 @@ class Farewell:
         return self.tenant.spec.deletion.policy != "Delete"
 
     async def run(self) -> None:
-        """All steps, in an order in which what is needed later goes later: the vault, which says whose all that is, last."""
+        """All steps. What is needed later goes later; last of all the vault, which says whose all that is."""
         await self._stop()
         owner, prune = owner_of(self.tenant), self.world.applier.prune
         vaults = await self.world.credentials.owned(self.tenant.metadata.uid)

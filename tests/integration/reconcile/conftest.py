@@ -19,7 +19,7 @@ from devcluster.control_plane import ControlPlane
 
 POOLS = (
     *("main", "small", "cordoned", "poor", "lost", "lockedout", "keyless", "squatted", "single", "later"),
-    *("doomed", "adopted"),
+    *("doomed", "occupied"),
 )
 """The pools that this operator serves: others may run beside it."""
 

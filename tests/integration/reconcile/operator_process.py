@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.waiting import PATIENCE, eventually
@@ -49,8 +49,7 @@ class OperatorProcess:
         **settings: str,
     ) -> None:
         self.writes_file = directory / "writes"
-        self.lines: list[dict[str, Any]] = []
-        environment = {
+        self._settings = {
             "KUBECONFIG": str(kubeconfig),
             "IDENTITY": directory.name,
             "LEASE_NAME": f"lease-{directory.name}",
@@ -65,29 +64,35 @@ class OperatorProcess:
             "BACKOFF_CAP": "2",
             **settings,
         }
+        self._death = death
+        self.start()
+
+    def start(self) -> None:
+        """Begin, or after an end begin anew: all is forgotten, and a new process has no log yet."""
+        self.lines: list[dict[str, Any]] = []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.reconcile.operator_process"],
             cwd=ROOT,
             env={
                 **os.environ,
-                **{f"ODOO_TENANCY_{name}": value for name, value in environment.items()},
+                **{f"ODOO_TENANCY_{name}": value for name, value in self._settings.items()},
                 "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
                 "OPERATOR_WRITES": str(self.writes_file),
-                "OPERATOR_DEATH": json.dumps(death.__dict__) if death else "",
+                "OPERATOR_DEATH": json.dumps(self._death.__dict__) if self._death else "",
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read, args=(self._process.stdout, self.lines), daemon=True).start()
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+    @staticmethod
+    def _read(output: IO[str], lines: list[dict[str, Any]]) -> None:
+        for line in output:
             try:
-                self.lines.append(json.loads(line))
+                lines.append(json.loads(line))
             except ValueError:
-                self.lines.append({"event": line.rstrip()})
+                lines.append({"event": line.rstrip()})
 
     def said(self, event: str, **fields: Any) -> list[dict[str, Any]]:
         """Its log lines of that event with these fields."""

@@ -223,6 +223,12 @@ class Tenants:
             self.stage.kube.until(self.ref(name), said, f"{type_} {status} {reason}", seconds), type_
         )
 
+    def until_phase(self, name: str, phase: str) -> Manifest:
+        """The tenant in that phase."""
+        return self.stage.kube.until(
+            self.ref(name), lambda live: live["status"].get("phase") == phase, f"is {phase}"
+        )
+
     def is_ready(self, name: str) -> bool:
         return condition(self.live(name), "Ready").get("status") == "True"
 

@@ -1,13 +1,219 @@
-"""A tenant's life: from nothing to Ready, through what a spec may change."""
+"""What a spec may change in a tenant that runs, and what becomes of its data."""
 
 from __future__ import annotations
 
 import pytest
-from tests.integration.reconcile.stage import Tenants
+from tests.integration.reconcile.operator_process import OperatorProcess
+from tests.integration.reconcile.stage import Stage, Tenants, condition, pool_ref, secret_ref
+
+from odoo_tenancy.cluster.objects import ObjectRef
+
+
+def deployments(stage: Stage, tenants: Tenants, name: str) -> dict[str, int]:
+    uid = tenants.live(name)["metadata"]["uid"]
+    live = stage.kube.list("apps/v1", "Deployment", selector=f"odootenancy.io/tenant-uid={uid}")
+    return {d["metadata"]["labels"]["app.kubernetes.io/component"]: d["spec"]["replicas"] for d in live}
+
+
+def modules(stage: Stage, claim: str) -> set[str]:
+    rows = stage.query("SELECT name FROM ir_module_module WHERE state = 'installed'", database=f"t_{claim}")
+    return {name for (name,) in rows}
+
+
+def test_from_nothing_to_ready(stage: Stage, tenants: Tenants) -> None:
+    tenants.create("acme", odoo={"modules": ["base", "web", "first"]})
+    live = tenants.until_ready("acme")
+    status, claim = live["status"], live["status"]["claim"]
+    assert status["phase"] == "Ready"
+    assert status["url"] == f"https://acme.{tenants.namespace}.example.com"
+    assert status["database"] == {"name": f"t_{claim}", "host": "localhost"}
+    assert status["image"].startswith("odoo@sha256:")
+    assert stage.kubelet.initialized.count(f"t_{claim}") == 1
+    rows = stage.query("SELECT login, password FROM res_users WHERE id = 2", database=f"t_{claim}")
+    assert rows[0][1].startswith("$pbkdf2-sha512$"), "the password that Odoo's init leaves is 'admin'"
+    assert secret_ref(tenants.namespace, "acme-admin")
+
+    tenants.create("clone", tenancy="Shared", odoo={"modules": ["first", "web", "base"]})
+    clone = tenants.until_ready("clone")["status"]["claim"]
+    assert f"t_{clone}" not in stage.kubelet.initialized, "a further one of the combination is a clone"
+    assert modules(stage, clone) == {"base", "web", "first"}
+    identity = "SELECT value FROM ir_config_parameter WHERE key IN ('database.uuid', 'database.secret')"
+    own, others = (set(stage.query(identity, database=f"t_{c}")) for c in (claim, clone))
+    assert not own & others, "with an identity of its own"
+
+
+def test_suspended_and_back(stage: Stage, tenants: Tenants) -> None:
+    tenants.create("acme", tenancy="Shared")
+    claim = tenants.until_ready("acme")["status"]["claim"]
+    oid = stage.databases()[f"t_{claim}"]
+    tenants.change("acme", suspended=True)
+    tenants.until_phase("acme", "Suspended")
+    tenants.until_condition("acme", "WorkloadReady", "True", "Suspended")
+    assert deployments(stage, tenants, "acme") == {"web": 0, "cron": 0}
+    tenants.change("acme", suspended=False)
+    tenants.until_phase("acme", "Ready")
+    tenants.until_ready("acme")
+    assert deployments(stage, tenants, "acme") == {"web": 1, "cron": 1}
+    assert stage.databases()[f"t_{claim}"] == oid
+
+
+def test_the_filestore_grows(stage: Stage, tenants: Tenants) -> None:
+    tenants.create("acme", tenancy="Shared")
+    claim = tenants.until_ready("acme")["status"]["claim"]
+    tenants.change("acme", filestore={"size": "2Gi"})
+    tenants.until_ready("acme")
+    volume = ObjectRef("v1", "PersistentVolumeClaim", tenants.namespace_of("acme"), f"filestore-{claim}")
+    assert stage.kube.live(volume)["status"]["capacity"]["storage"] == "2Gi"
+
+
+def test_modules_and_languages_that_are_added_later(stage: Stage, tenants: Tenants) -> None:
+    tenants.create("acme", tenancy="Shared")
+    claim = tenants.until_ready("acme")["status"]["claim"]
+    stage.kubelet.absent_modules["mistyped"] = "no such module: mistyped"
+    tenants.change("acme", odoo={"modules": ["base", "web", "mistyped"]})
+    found = tenants.until_condition("acme", "WorkloadReady", "False", "ModuleInstallationFailed")
+    assert "no such module: mistyped" in found["message"]
+    assert tenants.live("acme")["status"]["phase"] == "Degraded"
+    assert deployments(stage, tenants, "acme") == {"web": 1, "cron": 1}, "what ran goes on running"
+    tenants.change("acme", odoo={"modules": ["base", "web", "sale"], "languages": ["en_US", "de_CH"]})
+    tenants.until_ready("acme")
+    assert modules(stage, claim) == {"base", "web", "sale"}
+    assert set(stage.query("SELECT code FROM res_lang", database=f"t_{claim}")) == {("en_US",), ("de_CH",)}
+    tenants.change("acme", odoo={"modules": ["base", "web"]})
+    tenants.until_ready("acme")
+    assert modules(stage, claim) == {"base", "web", "sale"}, "what leaves the list stays installed"
+
+
+def test_another_image_is_let_in_only_where_it_fits(stage: Stage, tenants: Tenants) -> None:
+    def running() -> set[str]:
+        uid = tenants.live("acme")["metadata"]["uid"]
+        live = stage.kube.list("apps/v1", "Deployment", selector=f"odootenancy.io/tenant-uid={uid}")
+        return {d["spec"]["template"]["spec"]["containers"][0]["image"] for d in live}
+
+    tenants.create("acme", tenancy="Shared")
+    tenants.until_ready("acme")
+    stage.kubelet.unfit_images["odoo:20.0"] = "the image has Odoo 20.0, the database is of 19.0"
+    stage.kubelet.unpullable.add("odoo:19.0-lost")
+    tenants.change("acme", odoo={"image": "odoo:20.0"})
+    found = tenants.until_condition("acme", "WorkloadReady", "False", "ImageChangeRefused")
+    assert "the database is of 19.0" in found["message"]
+    assert running() == {"odoo:19.0"}
+    tenants.change("acme", odoo={"image": "odoo:19.0-lost"})
+    tenants.until_condition("acme", "WorkloadReady", "False", "ImagePullFailed")
+    assert running() == {"odoo:19.0"}
+    tenants.change("acme", odoo={"image": "odoo:19.0-fix"})
+    tenants.until_ready("acme")
+    assert running() == {"odoo:19.0-fix"}
+
+
+def test_a_process_that_dies_again_and_again_says_why(stage: Stage, tenants: Tenants) -> None:
+    stage.kubelet.crashing["odoo:broken"] = "KeyError: ir.http"
+    tenants.create("acme", tenancy="Shared", odoo={"image": "odoo:broken"})
+    found = tenants.until_condition("acme", "WorkloadReady", "False", "CrashLooping")
+    assert "KeyError: ir.http" in found["message"]
+    del stage.kubelet.crashing["odoo:broken"]
+    tenants.until_ready("acme")
+
+
+def test_two_of_one_name_in_two_namespaces(stage: Stage, tenants: Tenants) -> None:
+    others = Tenants(stage, f"{tenants.namespace}-b")
+    stage.namespace(others.namespace)
+    for each in (tenants, others):
+        each.create("acme", tenancy="Shared")
+    first, second = (each.until_ready("acme")["status"] for each in (tenants, others))
+    assert first["claim"] != second["claim"]
+    assert first["namespace"] == second["namespace"]
+
+    dedicated = {"tenancy": "Dedicated", "namespace": "odoo-contested"}
+    tenants.create("twin", **dedicated)
+    tenants.until_ready("twin")
+    others.create("twin", **dedicated)
+    found = others.until_condition("twin", "NamespaceReady", "False", "NotOurs")
+    assert f"{tenants.namespace}/twin" in found["message"]
+    others.clear()
+    assert tenants.is_ready("acme")
+    assert tenants.is_ready("twin")
+
+
+def test_a_pool_that_is_deleted_goes_with_its_last_tenant(
+    stage: Stage, tenants: Tenants, operator: OperatorProcess
+) -> None:
+    stage.create_pool("occupied")
+    tenants.create(
+        "acme", tenancy="Shared", poolRef={"name": "occupied"}, odoo={"modules": ["base", "of_this_pool"]}
+    )
+    claim = tenants.until_ready("acme")["status"]["claim"]
+    templates = {name for name in stage.databases() if name.startswith("tpl_")}
+    pool = pool_ref("occupied")
+    stage.kube.delete(pool)
+    live = stage.kube.until(
+        pool, lambda p: condition(p, "Ready").get("reason") == "HasTenants", "says who is there"
+    )
+    assert f"{tenants.namespace}/acme" in condition(live, "Ready")["message"]
+    operator.close()
+    operator.start()
+    operator.await_line("reconciled", name="acme")
+    stage.query(f"ALTER ROLE t_{claim}_a CREATEDB")
+    tenants.until_event("acme", "DriftRepaired", "CREATEDB")
+    tenants.create("late", tenancy="Shared", poolRef={"name": "occupied"})
+    tenants.until_condition("late", "Ready", "False", "PoolDeleted")
+    assert tenants.is_ready("acme")
+    tenants.delete("late")
+    tenants.delete("acme")
+    stage.kube.until_gone(pool)
+    left = {name for name in stage.databases() if name.startswith("tpl_")}
+    assert len(templates - left) == 1, "its template goes with it, those of other pools stay"
+    stage.kube.until_gone(ObjectRef("v1", "Namespace", "", "odoo-pool-occupied"))
+
+
+def test_a_claim_that_somebody_wrote_into_a_status_gives_nothing(
+    stage: Stage, tenants: Tenants, neighbour: Tenants
+) -> None:
+    before = condition(neighbour.live("healthy"), "Ready")
+    stolen = neighbour.claim("healthy")
+    oid = stage.databases()[f"t_{stolen}"]
+    tenants.create("thief", tenancy="Shared")
+    own = tenants.until_ready("thief")["status"]["claim"]
+    stage.kube.patch(tenants.ref("thief"), {"status": {"claim": stolen}}, subresource="status")
+    tenants.change("thief", filestore={"size": "3Gi"})
+    found = tenants.until_condition("thief", "Ready", "False", "ClaimMismatch")
+    assert stolen in found["message"]
+    for each in (tenants.ref("thief"), neighbour.ref("healthy")):
+        stage.kube.patch(each, {"metadata": {"annotations": {"odootenancy.io/look": "now"}}})
+    assert condition(neighbour.live("healthy"), "Ready") == before
+    stage.kube.patch(tenants.ref("thief"), {"status": {"claim": None}}, subresource="status")
+    stage.kube.patch(tenants.ref("thief"), {"metadata": {"annotations": {"odootenancy.io/look": "again"}}})
+    live = tenants.until_ready("thief")
+    assert live["status"]["claim"] == own, "its own, which the vault remembers"
+    tenants.delete("thief")
+    assert stage.databases()[f"t_{stolen}"] == oid
+    assert condition(neighbour.live("healthy"), "Ready") == before
+
+
+def test_a_thief_that_is_deleted_takes_nothing_along(
+    stage: Stage, tenants: Tenants, neighbour: Tenants
+) -> None:
+    before = stage.inventory()
+    stolen = neighbour.claim("healthy")
+    tenants.create("thief", tenancy="Shared")
+    tenants.until_ready("thief")
+    stage.kube.patch(tenants.ref("thief"), {"status": {"claim": stolen}}, subresource="status")
+    tenants.delete("thief")
+    assert stage.inventory() == before
+    assert neighbour.is_ready("healthy")
 
 
 @pytest.mark.parametrize("tenancy", ["Dedicated", "Shared"])
-def test_becomes_ready(tenants: Tenants, tenancy: str) -> None:
-    tenants.create("acme", tenancy=tenancy)
+def test_labels_of_the_tenant_go_nowhere(stage: Stage, tenants: Tenants, tenancy: str) -> None:
+    """Whoever may write a tenant's metadata injects nothing into namespaces or pods."""
+    manifest = tenants.manifest("acme", tenancy=tenancy)
+    evil = {"pod-security.kubernetes.io/enforce": "privileged", "odootenancy.io/tenant-uid": "another"}
+    manifest["metadata"] |= {"labels": evil, "annotations": {"example.com/injected": "x"}}
+    stage.kube.create(manifest)
+    tenants.made["acme"] = ""
     live = tenants.until_ready("acme")
-    assert live["status"]["phase"] == "Ready"
+    namespace = stage.kube.live(ObjectRef("v1", "Namespace", "", live["status"]["namespace"]))
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    selector = f"odootenancy.io/tenant-uid={live['metadata']['uid']}"
+    for deployment in stage.kube.list("apps/v1", "Deployment", selector=selector):
+        assert "example.com/injected" not in str(deployment)
