@@ -27,7 +27,7 @@ POOLS = (
 @pytest.fixture(scope="session")
 def reconcile_postgres() -> Iterator[PostgresProcess]:
     """One server for all pools; every statement is in its log."""
-    with running_postgres(settings=("max_connections = 300",)) as process:
+    with running_postgres(settings=("max_connections = 300", "log_line_prefix = '%m [%p] %u '")) as process:
         yield process
 
 
