@@ -170,7 +170,9 @@ def _forget(world: World, key: Key, tenant: OdooTenant) -> None:
     world.children.forget(owner_of(tenant))
     for other in world.tenants.forget(key):
         world.enqueue(other)
-    for record in world.tenants.of_pool(tenant.spec.pool_ref.name):
+    pool = tenant.spec.pool_ref.name
+    world.enqueue(Key("HostingPool", "", pool))  # it may have waited for its last tenant, and counts them
+    for record in world.tenants.of_pool(pool):
         if not record.admitted:  # a place and connections are free now
             world.enqueue(record.key)
 

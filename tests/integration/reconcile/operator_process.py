@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ class Death:
 
     when: Literal["before", "after"]
     description: str
-    """As the hook is told it; empty: any."""
+    """As ``anonymous`` makes it of what the hook is told; empty: any."""
     occurrence: int = 1
 
     def __str__(self) -> str:
@@ -64,7 +65,7 @@ class OperatorProcess:
             "BACKOFF_CAP": "2",
             **settings,
         }
-        self._death = death
+        self.death = death
         self.start()
 
     def start(self) -> None:
@@ -78,7 +79,7 @@ class OperatorProcess:
                 **{f"ODOO_TENANCY_{name}": value for name, value in self._settings.items()},
                 "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
                 "OPERATOR_WRITES": str(self.writes_file),
-                "OPERATOR_DEATH": json.dumps(self._death.__dict__) if self._death else "",
+                "OPERATOR_DEATH": json.dumps(self.death.__dict__) if self.death else "",
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -149,6 +150,11 @@ class OperatorProcess:
         self._process.wait(PATIENCE)
 
 
+def anonymous(description: str) -> str:
+    """Without what is drawn by chance: claims, and what is made of them. The same write of another life reads the same."""
+    return re.sub(r"(?<![0-9a-z])[0-9a-f]{8,}(?![0-9a-z])", "#", description)
+
+
 @dataclass
 class Recorder:
     """A ``WriteHook``: notes each write that succeeded, and ends the process at one of them."""
@@ -158,11 +164,13 @@ class Recorder:
     seen: Counter[str] = field(default_factory=Counter)
 
     def before_write(self, description: str) -> None:
+        description = anonymous(description)
         self.seen[description] += 1
         self.seen[""] += 1
         self._die("before", description)
 
     def after_write(self, description: str) -> None:
+        description = anonymous(description)
         self.note(f"{description}\n")
         self._die("after", description)
 

@@ -72,6 +72,10 @@ class Stage:
         )
         return secret_ref(namespace, name)
 
+    def value(self, namespace: str, name: str, key: str) -> str:
+        """One value of a Secret."""
+        return base64.b64decode(self.kube.live(secret_ref(namespace, name))["data"][key]).decode()
+
     def pool_secrets(self, pool: str, password: str = "") -> None:
         """The admin's login, and the server's authority."""
         login = {"username": ADMIN, "password": password or self.postgres.admin_password}
