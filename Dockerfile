@@ -1,9 +1,9 @@
-# The operator, and what its Jobs need: restic, and PostgreSQL's clients.
+# The operator, with openssl, which makes certificates; and what its Jobs need: restic, and PostgreSQL's clients.
 ARG BASE_IMAGE=debian:trixie-slim
 FROM ${BASE_IMAGE}
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-         python3 python3-venv ca-certificates tzdata restic postgresql-client \
+         python3 python3-venv ca-certificates openssl tzdata restic postgresql-client \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
     && useradd --uid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin nonroot
 COPY requirements.lock /tmp/
@@ -14,11 +14,15 @@ RUN python3 -m venv /opt/operator \
          ${WHEELS:+--no-index --find-links "$WHEELS"} --requirement /tmp/requirements.lock \
     && /opt/operator/bin/pip uninstall --yes pip \
     && rm /tmp/requirements.lock \
+    && mkdir -p /opt/odoo-lib/odoo/addons \
+    && cp -r /opt/operator/lib/python3*/site-packages/redis /opt/odoo-lib/redis \
     && printf '#!/bin/sh\nexec /opt/operator/bin/python3 -m odoo_tenancy.runtime "$@"\n' \
          > /usr/local/bin/odoo-tenancy-operator \
     && chmod 755 /usr/local/bin/odoo-tenancy-operator
 ENV PATH=/opt/operator/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/opt/operator/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# What tenants' pods copy: the addon for Odoo, and above redis-py, which Odoo's image does not have.
+COPY operator/odoo_addons /opt/odoo-lib/odoo/addons
 # The operator's own code last: a change of it is one small layer.
 COPY operator/odoo_tenancy /opt/operator/src/odoo_tenancy
 USER 65532:65532

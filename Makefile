@@ -6,6 +6,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/odoo-tenancy
 LOCK := $(firstword $(shell sha256sum requirements-dev.lock | cut -c1-12))
 VENV := $(CACHE)/venv-$(LOCK)
 PY := $(VENV)/bin/python
+WORKERS ?= 3
+# Of the integration tests, each with an API server and databases of its own; they wait more than they work.
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/dev
 export PATH := $(VENV)/bin:$(PATH)
 
@@ -41,7 +43,7 @@ lint: venv ## ruff: rules and format
 
 .PHONY: types
 types: venv ## mypy, strict
-	mypy -p odoo_tenancy -p devcluster
+	mypy -p odoo_tenancy -p odoo_addons -p devcluster
 	mypy tests
 
 .PHONY: test-unit
@@ -49,9 +51,10 @@ test-unit: venv ## Unit tests: seconds, nothing but Python
 	$(PY) -m pytest tests/unit
 
 .PHONY: test-integration
-test-integration: venv ## On a real API server, etcd, controller manager and PostgreSQL (builds them the first time)
-	$(PY) -m devcluster tools kubernetes etcd
-	$(PY) -m pytest tests/integration
+test-integration: venv ## On a real API server, etcd, PostgreSQL, PgBouncer, Redis, and two S3 servers (builds them the first time)
+	$(PY) -m devcluster tools kubernetes etcd versitygw minio
+	$(PY) -m devcluster images postgres:17 redis:7.0 odoo:19.0 pgbouncer:1.24 restic:0.18
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 25 tests/integration
 
 .PHONY: test-e2e
 test-e2e: demo ## On the local cluster, with real pods
@@ -62,6 +65,11 @@ test: venv ## Everything: lint, types, unit, integration, end to end; a cluster 
 	$(MAKE) lint types test-unit test-integration
 	@if $(PY) -m devcluster status >/dev/null 2>&1; then $(MAKE) test-e2e; \
 	else trap '$(MAKE) down' EXIT; $(MAKE) test-e2e; fi
+
+.PHONY: soak
+soak: demo ## What takes long: the operator killed before and after every one of its writes (two hours)
+	SOAK=1 $(PY) -m pytest -s tests/integration/reconcile/test_*killed.py
+	SOAK=1 $(PY) -m pytest -s tests/e2e/test_killed.py
 
 .PHONY: bench
 bench: venv ## Measure, and fail where a limit doesn't hold: all, or ONLY=at-rest,warm-start (docs/benchmarks.md)
@@ -76,6 +84,14 @@ demo: venv ## A cluster, the operator, and the example tenants Ready; again: onl
 .PHONY: up
 up: venv ## The cluster alone: Kubernetes, PostgreSQL, Traefik (kind where Docker answers, else a node of our own)
 	@$(PY) -m devcluster up
+
+.PHONY: cloudnative-pg
+cloudnative-pg: venv ## CloudNativePG on the cluster that runs ('python -m devcluster no-cloudnative-pg' takes it away)
+	@$(PY) -m devcluster cloudnative-pg
+
+.PHONY: object-store
+object-store: venv ## An S3 server for backups on the cluster that runs ('python -m devcluster no-object-store' takes it away)
+	@$(PY) -m devcluster object-store
 
 .PHONY: down
 down: venv ## End the cluster and leave nothing behind but the cache

@@ -6,12 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from devcluster import cluster, demo, leftovers
+from devcluster import cloudnative_pg, cluster, demo, leftovers, object_store
 from devcluster.images import ALL, ensure
 from devcluster.locks import locked
 from devcluster.paths import STATE
 from devcluster.steps import StepFailed, console, step
-from devcluster.tools import COREDNS, ETCD, KIND, KUBE_ROUTER, KUBERNETES, PAUSE, TRAEFIK, build
+from devcluster.tools import ALL as MODULES
+from devcluster.tools import build
 
 
 def _status() -> int:
@@ -33,7 +34,7 @@ def _leftovers() -> int:
 
 
 def _tools(names: list[str]) -> int:
-    known = {module.name: module for module in (KUBERNETES, ETCD, PAUSE, KUBE_ROUTER, COREDNS, TRAEFIK, KIND)}
+    known = {module.name: module for module in MODULES}
     for name in names or known:
         if name not in known:
             hint = f"Known are: {', '.join(known)}."
@@ -42,20 +43,23 @@ def _tools(names: list[str]) -> int:
     return 0
 
 
-def _images() -> int:
-    for image in ALL:
-        print(f"{image.name:40} {ensure(image)}")
+def _images(names: list[str]) -> int:
+    known = {image.name.split("/")[-1]: image for image in ALL}
+    for name in names or known:
+        if name not in known:
+            raise StepFailed("Images", f"There is no image {name}.", f"Known are: {', '.join(known)}.")
+        print(f"{known[name].name:40} {ensure(known[name])}")
     return 0
 
 
 def _demo() -> int:
-    cluster.up()
     _install()
     demo.show(cluster.kubectl())
     return 0
 
 
 def _install() -> int:
+    cluster.up()  # which gives the node the image as it is now
     with step("Operator"):
         demo.install_operator(cluster.kubectl())
     return 0
@@ -72,17 +76,45 @@ def _down() -> int:
     return 0
 
 
+def _cloudnative_pg() -> int:
+    cloudnative_pg.bring(cluster.kubectl())
+    return 0
+
+
+def _no_cloudnative_pg() -> int:
+    cloudnative_pg.remove(cluster.kubectl())
+    return 0
+
+
+def _object_store() -> int:
+    object_store.bring(cluster.kubectl())
+    return 0
+
+
+def _no_object_store() -> int:
+    object_store.remove(cluster.kubectl())
+    return 0
+
+
 _COMMANDS: dict[str, tuple[str, Callable[[], int]]] = {
     "up": ("start the cluster, or what of it doesn't run", _up),
     "demo": ("up, with the operator and the example tenants", _demo),
-    "install-operator": ("apply manifests/overlays/local with the image as it is now", _install),
+    "install-operator": ("up, with the operator as it is now", _install),
+    "cloudnative-pg": (
+        "bring CloudNativePG onto the running cluster; the first time it is built",
+        _cloudnative_pg,
+    ),
+    "no-cloudnative-pg": ("take it away again; refused while a Cluster is there", _no_cloudnative_pg),
+    "object-store": ("bring a store for backups onto the running cluster", _object_store),
+    "no-object-store": ("take it away again, with everything in it", _no_object_store),
     "down": ("end it and take away every trace of it", _down),
     "status": ("what runs; exit status 1 where nothing does", _status),
     "leftovers": ("list what a cluster left; exit status 1 where there is any", _leftovers),
-    "images": ("build the images that the cache lacks", _images),
 }
 # One of these at a time: two would start or end the same programs.
-_CHANGING = (_up, _demo, _install, _down)
+_CHANGING = (
+    _up, _demo, _install, _cloudnative_pg, _no_cloudnative_pg, _object_store, _no_object_store, _down,
+)  # fmt: skip
 
 
 def main() -> int:
@@ -92,10 +124,14 @@ def main() -> int:
         commands.add_parser(name, help=text)
     tools = commands.add_parser("tools", help="build the Go programs that the cache lacks")
     tools.add_argument("module", nargs="*", help="folders of dev/tools; default: all")
+    images = commands.add_parser("images", help="build the images that the cache lacks")
+    images.add_argument("image", nargs="*", help="such as redis:7.0; default: all")
     chosen = parser.parse_args()
     try:
         if chosen.command == "tools":
             return _tools(chosen.module)
+        if chosen.command == "images":
+            return _images(chosen.image)
         command = _COMMANDS[chosen.command][1]
         if command in _CHANGING:
             with locked("cluster"):

@@ -91,12 +91,28 @@ def up() -> None:
     _load(images.PAUSE_IMAGE, images.COREDNS_IMAGE)
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The large images come in while everything that doesn't need them starts.
-        services_images = pool.submit(_load, images.TRAEFIK_IMAGE, images.POSTGRES_IMAGE)
+        services_images = pool.submit(_load, images.TRAEFIK_IMAGE, images.POSTGRES_IMAGE, images.REDIS_IMAGE)
         tenants_images = pool.submit(_load, images.OPERATOR_IMAGE, images.ODOO_IMAGE)
         _start_node(running)
         services_images.result()
         _start_services()
         tenants_images.result()
+
+
+def load(*wanted: images.Image) -> None:
+    """Build what the cache lacks of these images, and give the running cluster those that it lacks."""
+    if _with_kind():
+        for image in wanted:
+            kind.load(image)
+    else:
+        _load(*wanted)
+
+
+def unload(*unwanted: images.Image) -> None:
+    """Take images out of the running node; kind keeps them until it goes."""
+    if not _with_kind():
+        for image in unwanted:
+            images.unload(image, node.ctr(STATE), STATE / "loaded")
 
 
 def _start_node(running: Processes) -> None:
@@ -113,8 +129,9 @@ def _start_node(running: Processes) -> None:
 def _start_services() -> None:
     with step("Traefik"):
         services.start_traefik(kubectl())
-    with step("PostgreSQL"):
+    with step("PostgreSQL and Redis"):
         services.start_postgres(kubectl())
+        services.start_redis(kubectl())
 
 
 def _load(*wanted: images.Image) -> None:

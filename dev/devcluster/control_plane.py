@@ -30,6 +30,8 @@ SERVICE_NETWORK = "10.96.0.0/16"
 POD_NETWORK = "10.244.0.0/16"
 _SERVICE_ADDRESS = "10.96.0.1"
 _LOOPBACK = "127.0.0.1"
+_FOR_NODES = ("pod-garbage-collector-controller",)
+"""What makes no sense without a scheduler: it calls a pod Failed that is ending and was bound to no node."""
 
 # One line per finished call: who, verb, what. Benchmarks count calls with it, independently of the client.
 _AUDIT_POLICY = {
@@ -181,7 +183,8 @@ def start(
     processes.start("kube-apiserver", _api_server(plane, programs))
     _wait(processes, "kube-apiserver", functools.partial(_ready, plane))
     if with_controller_manager:
-        processes.start("kube-controller-manager", _controller_manager(plane, programs))
+        command = _controller_manager(plane, programs, without=() if with_scheduler else _FOR_NODES)
+        processes.start("kube-controller-manager", command)
     if with_scheduler:
         processes.start("kube-scheduler", _scheduler(plane, programs))
     if with_controller_manager:
@@ -247,7 +250,7 @@ def _api_server(plane: ControlPlane, programs: Path) -> list[str | Path]:
     ]  # fmt: skip
 
 
-def _controller_manager(plane: ControlPlane, programs: Path) -> list[str | Path]:
+def _controller_manager(plane: ControlPlane, programs: Path, without: tuple[str, ...]) -> list[str | Path]:
     configuration = plane.directory / "kube-controller-manager.kubeconfig"
     return [
         programs / "kube-controller-manager", f"--kubeconfig={configuration}",
@@ -258,6 +261,7 @@ def _controller_manager(plane: ControlPlane, programs: Path) -> list[str | Path]
         f"--root-ca-file={plane.ca.crt}", "--use-service-account-credentials=true",
         f"--flex-volume-plugin-dir={plane.directory / 'volume-plugins'}",
         "--allocate-node-cidrs=true", f"--cluster-cidr={POD_NETWORK}", "--profiling=false",
+        f"--controllers={','.join(['*', *(f'-{name}' for name in without)])}",
     ]  # fmt: skip
 
 

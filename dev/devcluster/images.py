@@ -17,7 +17,7 @@ from devcluster import programs
 from devcluster.locks import locked
 from devcluster.paths import CACHE, DEV, REPOSITORY
 from devcluster.steps import run, step
-from devcluster.tools import COREDNS, PAUSE, TRAEFIK, GoModule, build
+from devcluster.tools import CLOUDNATIVE_PG, COREDNS, MINIO, PAUSE, TRAEFIK, GoModule, build
 
 # As slim as Debian's own slim image: no documentation, no translations.
 _BASE_COMMAND = (
@@ -42,6 +42,7 @@ class Image:
         context: the folder with its Dockerfile; everything in it counts, unless ``sources`` says what does.
         program: for an image of one static program: which.
         wheels: it installs Python packages from ``requirements.lock``.
+        base: the image that it starts from; else Debian, or nothing for one of a program.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Image:
     sources: tuple[str, ...] = ()
     program: tuple[GoModule, str] | None = None
     wheels: bool = False
+    base: Image | None = None
 
     @property
     def key(self) -> str:
@@ -58,6 +60,8 @@ class Image:
             digest.update(f"{path.relative_to(self.context)}\0".encode() + path.read_bytes())
         if self.program:
             digest.update(self.program[0].cached.name.encode())
+        if self.base:
+            digest.update(self.base.key.encode())
         return digest.hexdigest()[:12]
 
     @property
@@ -76,16 +80,39 @@ PAUSE_IMAGE = Image("localhost/pause:dev", _BINARY, program=(PAUSE, "pause"))
 COREDNS_IMAGE = Image("docker.io/coredns/coredns:1.12.1", _BINARY, program=(COREDNS, "coredns"))
 TRAEFIK_IMAGE = Image("docker.io/library/traefik:v3.6", _BINARY, program=(TRAEFIK, "traefik"))
 POSTGRES_IMAGE = Image("docker.io/library/postgres:17", DEV / "images" / "postgres")
+PGBOUNCER_IMAGE = Image("localhost/pgbouncer:1.24", DEV / "images" / "pgbouncer")
+RESTIC_IMAGE = Image("localhost/restic:0.18", DEV / "images" / "restic")
+REDIS_IMAGE = Image("docker.io/library/redis:7.0", DEV / "images" / "redis")
 ODOO_IMAGE = Image("docker.io/library/odoo:19.0", DEV / "images" / "odoo")
 OPERATOR_IMAGE = Image(
     "localhost/odoo-tenancy-operator:dev",
     REPOSITORY,
-    sources=("Dockerfile", ".dockerignore", "requirements.lock", "operator/odoo_tenancy"),
+    sources=(
+        "Dockerfile",
+        ".dockerignore",
+        "requirements.lock",
+        "operator/odoo_tenancy",
+        "operator/odoo_addons",
+    ),
     wheels=True,
 )
+CLOUDNATIVE_PG_IMAGE = Image(
+    "ghcr.io/cloudnative-pg/cloudnative-pg:1.28.1",
+    DEV / "images" / "cloudnative-pg",
+    program=(CLOUDNATIVE_PG, "manager"),
+)
+CLOUDNATIVE_PG_POSTGRES_IMAGE = Image(
+    "ghcr.io/cloudnative-pg/postgresql:17", DEV / "images" / "cloudnative-pg-postgres", base=POSTGRES_IMAGE
+)
+# The last release of which there is a public image, for kind; the program is of the module's version.
+MINIO_IMAGE = Image("quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z", _BINARY, program=(MINIO, "minio"))
 BINARIES = (PAUSE_IMAGE, COREDNS_IMAGE, TRAEFIK_IMAGE)
-DISTRIBUTION = (ODOO_IMAGE, POSTGRES_IMAGE, OPERATOR_IMAGE)
-ALL = (*BINARIES, *DISTRIBUTION)
+DISTRIBUTION = (ODOO_IMAGE, POSTGRES_IMAGE, REDIS_IMAGE, OPERATOR_IMAGE)
+ON_DEMAND = (CLOUDNATIVE_PG_IMAGE, CLOUDNATIVE_PG_POSTGRES_IMAGE, MINIO_IMAGE)
+"""What a cluster gets when it is asked for, and a plain one does without."""
+TESTED_WITH = (PGBOUNCER_IMAGE, RESTIC_IMAGE)
+"""What the integration tests run without a cluster, and a cluster has no use for."""
+ALL = (*BINARIES, *DISTRIBUTION, *ON_DEMAND, *TESTED_WITH)
 
 
 def ensure(image: Image) -> Path:
@@ -100,6 +127,8 @@ def ensure(image: Image) -> Path:
     programs.require(programs.IMAGES)
     if image.program:
         build(image.program[0])
+    elif image.base:
+        ensure(image.base)
     else:
         with locked("image-debian"):
             _ensure_base()
@@ -125,7 +154,9 @@ def _build(image: Image, archive: Path) -> None:
         run(name, _buildah("push", image.name, target), log=log, what_to_do=_HINT)
         partial.replace(archive)
         # Layers are kept for the one image that is built often; the others are in their archives.
-        forget = ["--prune"] if image is OPERATOR_IMAGE else [image.name]
+        forget = (
+            ["--prune"] if image is OPERATOR_IMAGE else [each.name for each in (image, image.base) if each]
+        )
         subprocess.run(_buildah("rmi", *forget), capture_output=True, check=False)
     _forget_older(archive)
 
@@ -156,6 +187,20 @@ def load(image: Image, ctr: Sequence[str], loaded: Path) -> bool:
     return True
 
 
+def unload(image: Image, ctr: Sequence[str], loaded: Path) -> None:
+    """Take the image out of containerd, which frees what only it used."""
+    repository = image.name.rpartition(":")[0]
+    filters = (f"name=={image.name}", f"name~=^{repository}@")
+    listing = subprocess.run(
+        [*ctr, "images", "list", "--quiet", *filters], capture_output=True, text=True, check=True
+    )
+    if names := listing.stdout.split():
+        hint = "See containerd's log; does a pod still run it?"
+        log = CACHE / "logs" / "import.log"
+        run(f"Removal of {image.name}", [*ctr, "images", "remove", *names], log=log, what_to_do=hint)
+    (loaded / image.archive.stem.rpartition("-")[0]).unlink(missing_ok=True)
+
+
 def _program_arguments(image: Image) -> list[str | Path]:
     assert image.program is not None
     module, program = image.program
@@ -163,7 +208,8 @@ def _program_arguments(image: Image) -> list[str | Path]:
 
 
 def _distribution_arguments(image: Image, log: Path) -> list[str | Path]:
-    arguments: list[str | Path] = ["--build-arg", f"BASE_IMAGE={_base()}"]
+    base = f"{_FORMAT}:{ensure(image.base)}" if image.base else _base()
+    arguments: list[str | Path] = ["--build-arg", f"BASE_IMAGE={base}"]
     if image.wheels:
         arguments += ["--build-arg", "WHEELS=/wheels", "--volume", f"{_wheels(log)}:/wheels:ro"]
     return [*arguments, image.context]

@@ -56,12 +56,13 @@ def up(processes: Processes) -> None:
             kubeconfig = ["--kubeconfig", str(STATE / "kubeconfig")]
             run("kind cluster", [*command, *kubeconfig], log=_LOG, what_to_do=hint, stdin=_configuration())
     for image in (*DISTRIBUTION, TRAEFIK_IMAGE):
-        _load(image)
+        load(image)
     with step("Volumes, PostgreSQL and Traefik"):
         kubectl().ask("delete", "storageclass", "standard", "--ignore-not-found")
         on_node = ("docker", "exec", _NODE)
         addons.start_volumes(kubectl(), processes, STATE / "kubeconfig", Path(_FOLDERS), on_node)
         services.start_postgres(kubectl())
+        services.start_redis(kubectl())
         # The node is a container: what comes in through its ports doesn't come from its loopback.
         services.start_traefik(kubectl(), host_ip="")
 
@@ -73,15 +74,15 @@ def down() -> None:
         run("kind cluster", [_kind(), "delete", "cluster", "--name", NAME], log=_LOG, what_to_do=hint)
 
 
-def _load(image: Image) -> None:
+def load(image: Image) -> None:
     """Build with Docker (its own cache makes that quick) and copy into the node."""
     name, hint = f"Image {image.name}", "See the log; 'docker system df' tells whether the disk is full."
     with step(name, _LOG):
-        # Odoo, PostgreSQL and Traefik have public images of these very names.
-        if image.name.startswith("docker.io/"):
-            run(name, ["docker", "pull", image.name], log=_LOG, what_to_do=hint)
-        else:
+        # All but the operator's have public images of these very names.
+        if image.name.startswith("localhost/"):
             run(name, ["docker", "build", "--tag", image.name, image.context], log=_LOG, what_to_do=hint)
+        else:
+            run(name, ["docker", "pull", image.name], log=_LOG, what_to_do=hint)
         run(name, [_kind(), "load", "docker-image", image.name, "--name", NAME], log=_LOG, what_to_do=hint)
 
 

@@ -20,9 +20,9 @@ class Kubectl:
     program: Path
     kubeconfig: Path
 
-    def ask(self, *arguments: str) -> str:
+    def ask(self, *arguments: str, stdin: str | None = None) -> str:
         """What it prints; empty when it fails, for what may not be there yet."""
-        return self._run(arguments).stdout
+        return self._run(arguments, stdin).stdout
 
     def do(self, name: str, *arguments: str, stdin: str | None = None) -> str:
         """What it prints.

@@ -1,13 +1,12 @@
-"""What a platform team has ready before the first tenant: PostgreSQL with TLS, and Traefik."""
+"""What a platform team has ready before the first tenant: PostgreSQL and Redis with TLS, and Traefik."""
 
 from __future__ import annotations
 
 import base64
-import json
+import hashlib
 import os
 import secrets
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ from devcluster import pki
 from devcluster.kubectl import Kubectl
 from devcluster.paths import MANIFESTS, REPOSITORY
 from devcluster.steps import StepFailed
-from devcluster.tools import TRAEFIK
+from devcluster.tools import TRAEFIK, sources
+from odoo_tenancy.services.redis import ADMIN_RULES
 
 HTTP_PORT = int(os.environ.get("ODOO_TENANCY_HTTP_PORT", "80"))
 HTTPS_PORT = int(os.environ.get("ODOO_TENANCY_HTTPS_PORT", "443"))
 """On 127.0.0.1 of this machine."""
 
-_DATA, _OPERATOR = "odoo-data", "odoo-tenancy-system"
+DATA, _OPERATOR = "odoo-data", "odoo-tenancy-system"
 _CRDS = "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml"
 
 Manifest = dict[str, Any]
@@ -39,11 +39,19 @@ def start_postgres(kubectl: Kubectl) -> None:
     kubectl.do(
         "Namespace of the operator", "apply", "--server-side", "--field-manager=kubectl", "-f", operator
     )
-    kubectl.apply_objects("namespace odoo-data", [_namespace(_DATA)])
+    kubectl.apply_objects("namespace odoo-data", [_namespace(DATA)])
     if not kubectl.ask("-n", _OPERATOR, "get", "secret", "eu-standard-postgres-ca", "-o", "name"):
         kubectl.apply_objects("PostgreSQL's Secrets", _postgres_secrets())
     kubectl.apply("postgres.yaml")
-    kubectl.rollout(_DATA, "statefulset/postgres")
+    kubectl.rollout(DATA, "statefulset/postgres")
+
+
+def start_redis(kubectl: Kubectl) -> None:
+    """Start it in ``odoo-data``, beside PostgreSQL, with Secrets as there."""
+    if not kubectl.ask("-n", _OPERATOR, "get", "secret", "eu-standard-redis-ca", "-o", "name"):
+        kubectl.apply_objects("Redis's Secrets", _redis_secrets())
+    kubectl.apply("redis.yaml")
+    kubectl.rollout(DATA, "statefulset/redis")
 
 
 def start_traefik(kubectl: Kubectl, host_ip: str = "127.0.0.1") -> None:
@@ -55,7 +63,7 @@ def start_traefik(kubectl: Kubectl, host_ip: str = "127.0.0.1") -> None:
     deployed = kubectl.ask("-n", "traefik", "get", "deployment", "traefik", "-o", "name")
     if not deployed:
         _check_ports()
-    definitions = str(_module_directory() / _CRDS)
+    definitions = str(sources(TRAEFIK, "github.com/traefik/traefik/v3") / _CRDS)
     kubectl.do("Traefik's CRDs", "apply", "--server-side", "--force-conflicts", "-f", definitions)
     kubectl.do("Traefik's CRDs", "wait", "--for=condition=Established", "--timeout=60s", "-f", definitions)
     kubectl.apply_objects("traefik.yaml", _traefik_objects(host_ip))
@@ -70,21 +78,43 @@ def _namespace(name: str) -> Manifest:
 def _postgres_secrets() -> list[Manifest]:
     """The bearer of the CA's Secret is written last: where it is, all of them are."""
     superuser, admin = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    hosts = ("postgres", f"postgres.{_DATA}", f"postgres.{_DATA}.svc", f"postgres.{_DATA}.svc.cluster.local")
-    with tempfile.TemporaryDirectory(prefix="odoo-tenancy-") as directory:
-        ca = pki.authority(Path(directory), "postgres-ca")
-        server = pki.issue(ca, Path(directory), "postgres", user="postgres", hosts=hosts)
-        tls = {"tls.crt": server.crt.read_bytes(), "tls.key": server.key.read_bytes()}
-        authority = ca.crt.read_bytes()
+    tls, authority = certificate("postgres")
     return [
-        _secret(_DATA, "postgres-passwords", {"superuser": superuser.encode(), "admin": admin.encode()}),
-        _secret(_DATA, "postgres-tls", tls, "kubernetes.io/tls"),
-        _secret(_OPERATOR, "eu-standard-postgres", {"username": b"odoo_admin", "password": admin.encode()}),
-        _secret(_OPERATOR, "eu-standard-postgres-ca", {"ca.crt": authority}),
+        secret(DATA, "postgres-passwords", {"superuser": superuser.encode(), "admin": admin.encode()}),
+        secret(DATA, "postgres-tls", tls, "kubernetes.io/tls"),
+        secret(_OPERATOR, "eu-standard-postgres", {"username": b"odoo_admin", "password": admin.encode()}),
+        secret(_OPERATOR, "eu-standard-postgres-ca", {"ca.crt": authority}),
     ]
 
 
-def _secret(namespace: str, name: str, data: dict[str, bytes], kind: str = "Opaque") -> Manifest:
+def _redis_secrets() -> list[Manifest]:
+    """As above. The admin's rules are what the operator needs and no more; ``default`` is switched off."""
+    admin = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(admin.encode()).hexdigest()
+    # With rules though it is off: as this user 7.0 replays its own append-only file.
+    users = f"user default off ~* &* +@all\nuser odoo_admin on #{digest} resetchannels {ADMIN_RULES}\n"
+    tls, authority = certificate("redis")
+    return [
+        secret(DATA, "redis-users", {"users.conf": users.encode()}),
+        secret(DATA, "redis-tls", tls, "kubernetes.io/tls"),
+        secret(_OPERATOR, "eu-standard-redis", {"username": b"odoo_admin", "password": admin.encode()}),
+        secret(_OPERATOR, "eu-standard-redis-ca", {"ca.crt": authority}),
+    ]
+
+
+def certificate(name: str, *further: str) -> tuple[dict[str, bytes], bytes]:
+    """Of a Service in ``odoo-data``: certificate and key, and the authority that signed it."""
+    inside = f"{name}.{DATA}"
+    hosts = (name, inside, f"{inside}.svc", f"{inside}.svc.cluster.local", *further)
+    with tempfile.TemporaryDirectory(prefix="odoo-tenancy-") as directory:
+        ca = pki.authority(Path(directory), f"{name}-ca")
+        server = pki.issue(ca, Path(directory), name, user=name, hosts=hosts)
+        tls = {"tls.crt": server.crt.read_bytes(), "tls.key": server.key.read_bytes()}
+        return tls, ca.crt.read_bytes()
+
+
+def secret(namespace: str, name: str, data: dict[str, bytes], kind: str = "Opaque") -> Manifest:
+    """Its manifest."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -114,13 +144,3 @@ def _check_ports() -> None:
                     f"Stop what listens there ('ss -ltnp sport = :{port}'), or set {variable} to a free port."
                 )
                 raise StepFailed("Traefik", f"127.0.0.1:{port} can't be had: {error}", hint) from error
-
-
-def _module_directory() -> Path:
-    """Where Go keeps the sources of the very Traefik that was built; fetched again if they were cleaned away."""
-    command = ["go", "mod", "download", "-json", "github.com/traefik/traefik/v3"]
-    result = subprocess.run(command, cwd=TRAEFIK.directory, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        hint = f"Check that 'go mod download' works in {TRAEFIK.directory}."
-        raise StepFailed("Traefik's sources", result.stderr.strip() or result.stdout.strip(), hint)
-    return Path(str(json.loads(result.stdout)["Dir"]))

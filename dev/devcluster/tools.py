@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -74,10 +75,17 @@ COREDNS = GoModule("coredns", ("coredns",))
 TRAEFIK = GoModule("traefik", ("traefik",))
 PAUSE = GoModule("pause", ("pause",))
 KIND = GoModule("kind", ("kind",))
+# Its release's manifest is read out of the same module: devcluster/cloudnative_pg.py.
+CLOUDNATIVE_PG = GoModule("cloudnative-pg", ("manager",))
 # The sum database does not know this module; the committed go.sum pins it.
 KUBE_ROUTER = GoModule(
     "kube-router", ("kube-router",), env={"GONOSUMDB": "github.com/cloudnativelabs/kube-router"}
 )
+# Two S3 servers, for what a backup's bucket must do: versions and Object Lock, and the second one sessions and lifecycle
+# rules as well.
+VERSITYGW = GoModule("versitygw", ("versitygw",))
+MINIO = GoModule("minio", ("minio",))
+ALL = (KUBERNETES, ETCD, PAUSE, KUBE_ROUTER, COREDNS, TRAEFIK, KIND, CLOUDNATIVE_PG, VERSITYGW, MINIO)
 
 
 @cache
@@ -109,6 +117,23 @@ def build(module: GoModule) -> Path:
         if not _complete(target, module):
             _build_into(target, module)
     return target
+
+
+def sources(module: GoModule, path: str) -> Path:
+    """Where Go keeps the sources of the module ``path`` that ``module`` is built from; fetched again if they are gone.
+
+    Raises:
+        StepFailed: Go could not fetch them.
+    """
+    command = ["go", "mod", "download", "-json", path]
+    env = {**os.environ, **module.env}
+    result = subprocess.run(
+        command, cwd=module.directory, env=env, capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        hint = f"Check that 'go mod download' works in {module.directory}."
+        raise StepFailed(f"Sources of {path}", result.stderr.strip() or result.stdout.strip(), hint)
+    return Path(str(json.loads(result.stdout)["Dir"]))
 
 
 def _complete(target: Path, module: GoModule) -> bool:

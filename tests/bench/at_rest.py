@@ -6,18 +6,16 @@ write. Both start and end at moments when nothing is being worked on, so that th
 
 from __future__ import annotations
 
-import json
 import re
-import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.bench.api_calls import Calls, client_calls, server_calls
 from tests.bench.figures import Figure
-from tests.bench.laboratory import OPERATOR_USER, Laboratory, laboratory, tenant
-from tests.bench.process import Counters, OperatorProcess, total, wait_until
+from tests.bench.laboratory import Laboratory, laboratory, tenant
+from tests.bench.process import OperatorProcess, total, wait_until
 
 TENANTS = 6
 RESYNC = 6.0
@@ -29,10 +27,6 @@ LOOKS = 48
 _READS = ("get", "list")
 _QUERY = re.compile(r"LOG: +(?:execute [^:]+|statement): ")
 _LOOKS = "odoo_tenancy_reconcile_duration_seconds_count"
-_REQUESTS = "odoo_tenancy_api_requests_total"
-
-Calls = Counter[tuple[str, str]]
-"""By verb and plural, or kind."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +64,12 @@ def run() -> list[Figure]:
 
 def _count(lab: Laboratory, pool_resync: float) -> Count:
     """Start an operator, let all get Ready and one more round go by, and count over the next rounds."""
-    with lab.operator(RESYNC=str(RESYNC), POOL_RESYNC=str(pool_resync)) as operator:
+    # What is measured now and then, once a pool, is counted by services-at-rest.
+    never = {"SIZES_EVERY": "86400", "ACTIVITY_EVERY": "86400"}
+    with lab.operator(RESYNC=str(RESYNC), POOL_RESYNC=str(pool_resync), **never) as operator:
         wait_until(lambda: lab.ready() == TENANTS, "all tenants are Ready", 300, pause=0.5)
-        # What came late (an event, the count of a quota) is taken in by then.
-        _rounds(operator, TENANTS * 2)
+        # What came late (an event, the count of a quota, a first measurement) is taken in by then.
+        _rounds(operator, TENANTS * 4)
         before, began, log = operator.quiet(), datetime.now(UTC), len(lab.postgres.log)
         _rounds(operator, LOOKS)
         after, ended = operator.quiet(), datetime.now(UTC)
@@ -82,7 +78,7 @@ def _count(lab: Laboratory, pool_resync: float) -> Count:
     def grown(kind: str) -> float:
         return total(after, _LOOKS, kind=kind) - total(before, _LOOKS, kind=kind)
 
-    calls = _client_calls(before, after), _server_calls(lab, began, ended)
+    calls = client_calls(before, after), server_calls(lab, began, ended)
     return Count(grown("OdooTenant"), grown("HostingPool"), *calls, queries=len(queries))
 
 
@@ -95,47 +91,6 @@ def _rounds(operator: OperatorProcess, looks: int) -> None:
 def _looks(operator: OperatorProcess) -> float:
     operator.check()
     return total(operator.counters(), _LOOKS, kind="OdooTenant")
-
-
-def _client_calls(before: Counters, after: Counters) -> Calls:
-    """By verb and kind. The Lease is renewed and the watches go on whatever there is to do; a watch of a kind that
-    isn't served asks for it now and then, which is the 404 of a list."""
-    calls: Calls = Counter()
-    for key, value in after.items():
-        labels = dict(key[1])
-        if key[0] != _REQUESTS or labels["kind"] == "Lease":
-            continue
-        if not _of_watch(labels["verb"], int(labels["code"])):
-            calls[labels["verb"], labels["kind"]] += int(value - before.get(key, 0))
-    return +calls
-
-
-def _server_calls(lab: Laboratory, began: datetime, ended: datetime) -> Calls:
-    """The same, by verb and plural, from the API server's audit log."""
-    calls: Calls = Counter()
-    for event in _audit(lab):
-        at = datetime.fromisoformat(event["stageTimestamp"])
-        resource = event.get("objectRef", {}).get("resource", event["requestURI"])
-        own = event["user"]["username"] == OPERATOR_USER and resource != "leases"
-        if own and began < at < ended and not _of_watch(event["verb"], event["responseStatus"]["code"]):
-            calls[event["verb"], resource] += 1
-    return calls
-
-
-def _of_watch(verb: str, code: int) -> bool:
-    return verb == "watch" or (verb, code) == ("list", 404)
-
-
-def _audit(lab: Laboratory) -> Iterator[dict[str, Any]]:
-    """Events of finished calls. The server writes them as it answers; the last line may be half there."""
-    time.sleep(0.2)  # the log is written behind the answer's back
-    for line in lab.plane.audit_log.read_text().splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if event["stage"] == "ResponseComplete":
-            yield event
 
 
 def _calls(suffix: str, calls: Calls, looks: float, details: Mapping[str, Any]) -> list[Figure]:

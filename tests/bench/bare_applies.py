@@ -1,9 +1,9 @@
 """``python -m tests.bench.bare_applies KUBECONFIG POOL TENANTS``: what a tenant's manifests cost to apply, and no more.
 
 The manifests of so many Dedicated tenants, all that the operator would make, are applied with as many requests at once
-as it has workers: by the library's dynamic client, fed with plain dicts, which is what a program has that just applies;
-and by the operator's own client, which costs half of that. Prints JSON: seconds of CPU per tenant of each, and how many
-manifests a tenant has. A process of its own, so that nothing else is in the figures.
+as it has workers: by the ``kubernetes`` package's own client, fed with plain dicts, which is what a program has that just
+applies; and by the operator's client, which costs a good third of that. Prints JSON: seconds of CPU per tenant of
+each, and how many manifests a tenant has. A process of its own, so that nothing else is in the figures.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config.kube_config import load_kube_config
 from kubernetes.aio.dynamic import DynamicClient
 from tests.bench.laboratory import NAMESPACE, OPERATOR_NAMESPACE, tenant
+from tests.bench.process import ADDON_IMAGE
 
 from odoo_tenancy.api.meta import GROUP, Key, Manifest
 from odoo_tenancy.api.pool import HostingPool
@@ -41,7 +42,7 @@ def manifests(number: int, pool: HostingPool) -> list[Manifest]:
     body = tenant(name)
     body["metadata"] |= {"uid": f"00000000-0000-0000-0000-{number:012}", "generation": 1}
     parsed = OdooTenant.parse(body)
-    credentials = Credentials("d" * 64, "m" * 64, "a" * 64)
+    credentials = Credentials("d" * 64, "m" * 64, "a" * 64, "r" * 64)
     context = TenantContext(
         tenant=parsed,
         pool=PoolFacts(pool, postgres_peers=(Peer(cidr="127.0.0.1/32", ports=(5432,)),)),
@@ -50,6 +51,7 @@ def manifests(number: int, pool: HostingPool) -> list[Manifest]:
         effective=effective(parsed, pool),
         database_host=pool.spec.postgres.host,
         postgres_ca="-----BEGIN CERTIFICATE-----\n",
+        addon_image=ADDON_IMAGE,
     )
     vault = Vault(claim, owner_mark(Key("OdooTenant", NAMESPACE, name), parsed.metadata.uid), credentials)
     wanted = [

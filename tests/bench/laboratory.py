@@ -17,6 +17,8 @@ import yaml
 from tests.bench.process import ROOT, OperatorProcess, running_operator
 from tests.support.fake_kubelet import running_fake_kubelet
 from tests.support.postgres import ADMIN, PostgresProcess, running_postgres
+from tests.support.redis import ADMIN as REDIS_ADMIN
+from tests.support.redis import RedisProcess, running_redis
 from tests.support.traefik import traefik_crds
 
 from devcluster.control_plane import ControlPlane, control_plane
@@ -37,6 +39,7 @@ class Laboratory:
 
     plane: ControlPlane
     postgres: PostgresProcess
+    redis: RedisProcess | None
     directory: Path
     faked: str
     """For the output: what of this is not as in a cluster."""
@@ -67,7 +70,11 @@ class Laboratory:
 
 @contextmanager
 def laboratory(
-    *, controllers: bool, postgres_settings: Sequence[str] = (), pool: Mapping[str, Any] | None = None
+    *,
+    controllers: bool,
+    postgres_settings: Sequence[str] = (),
+    pool: Mapping[str, Any] | None = None,
+    with_redis: bool = False,
 ) -> Iterator[Laboratory]:
     """Start everything but the operator; gone with the block. To be entered by the main thread.
 
@@ -76,15 +83,17 @@ def laboratory(
             that too is faked, or missing, and the machine's CPU is left to the rest.
         postgres_settings: lines for ``postgresql.conf``.
         pool: fields of the pool's spec beside those that it must have.
+        with_redis: the pool has one; otherwise sessions are files.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="odoo-tenancy-bench-")))
         directory.chmod(0o755)
         postgres = stack.enter_context(running_postgres(settings=postgres_settings))
         plane = stack.enter_context(control_plane(directory / "plane", with_controller_manager=controllers))
-        lab = Laboratory(plane, postgres, directory, _faked(controllers))
+        redis = stack.enter_context(running_redis()) if with_redis else None
+        lab = Laboratory(plane, postgres, redis, directory, _faked(controllers))
         _install(lab)
-        lab.apply([*_secrets(postgres), _pool(postgres, pool or {})])
+        lab.apply([*_secrets(postgres, redis), _pool(postgres, redis, pool or {})])
         stack.enter_context(running_fake_kubelet(plane.kubeconfig, controllers=controllers))
         yield lab
 
@@ -126,11 +135,14 @@ def _install(lab: Laboratory) -> None:
     kubectl.do("Namespace", "create", "namespace", NAMESPACE)
 
 
-def _secrets(postgres: PostgresProcess) -> list[Manifest]:
+def _secrets(postgres: PostgresProcess, redis: RedisProcess | None) -> list[Manifest]:
     values = {
         f"{POOL}-postgres": {"username": ADMIN, "password": postgres.admin_password},
         f"{POOL}-postgres-ca": {"ca.crt": postgres.ca_pem},
     }
+    if redis is not None:
+        values[f"{POOL}-redis"] = {"username": REDIS_ADMIN, "password": redis.admin_password}
+        values[f"{POOL}-redis-ca"] = {"ca.crt": redis.ca_pem}
     return [
         {
             "apiVersion": "v1",
@@ -142,10 +154,21 @@ def _secrets(postgres: PostgresProcess) -> list[Manifest]:
     ]
 
 
-def _pool(postgres: PostgresProcess, more: Mapping[str, Any]) -> Manifest:
-    """The example's, but for the server and the budgets."""
+def _pool(postgres: PostgresProcess, redis: RedisProcess | None, more: Mapping[str, Any]) -> Manifest:
+    """The example's, but for the servers and the budgets."""
     pool: Manifest = yaml.safe_load((ROOT / "examples" / "pool.yaml").read_text())
     pool["metadata"]["name"] = POOL
+    if redis is None:
+        del pool["spec"]["redis"]
+    else:
+        pool["spec"]["redis"] = {
+            "host": redis.host,
+            "port": redis.port,
+            "peers": [{"cidr": "127.0.0.1/32"}],
+            "adminSecretRef": {"name": f"{POOL}-redis"},
+            "tls": {"mode": "verify-full", "caSecretRef": {"name": f"{POOL}-redis-ca"}},
+            "memoryBudget": "1Ti",
+        }
     pool["spec"]["postgres"] |= {
         "host": postgres.host,
         "port": postgres.port,

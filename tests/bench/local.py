@@ -54,10 +54,10 @@ class Stage:
     foreign_templates: frozenset[str]
     """Of the cluster's other pools: they are there before and after."""
 
-    def start(self, name: str) -> float:
-        """Apply a tenant; seconds from then until it is Ready."""
+    def start(self, name: str, **spec: Any) -> float:
+        """Apply a tenant, with these fields of its spec; seconds from then until it is Ready."""
         began = time.monotonic()
-        self.kubectl.apply_objects(f"Tenant {name}", [_tenant(name)])
+        self.kubectl.apply_objects(f"Tenant {name}", [_tenant(name, spec)])
         self.wait(f"Start of tenant {name}", "Ready", NAMESPACE, f"odootenant/{name}")
         return time.monotonic() - began
 
@@ -124,7 +124,7 @@ def _pool() -> Manifest:
     return pool
 
 
-def _tenant(name: str) -> Manifest:
+def _tenant(name: str, more: Manifest) -> Manifest:
     spec = {
         "tenancy": "Dedicated",
         "tier": "Standard",
@@ -134,6 +134,7 @@ def _tenant(name: str) -> Manifest:
         "filestore": {"size": "1Gi"},
         "routing": {"hosts": [f"{name}.bench.localhost"]},
         "deletion": {"policy": "Delete"},
+        **more,
     }
     metadata = {"name": name, "namespace": NAMESPACE}
     return {

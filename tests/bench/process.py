@@ -18,8 +18,11 @@ from typing import Any, TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
+ADDON_IMAGE = "localhost/odoo-tenancy-operator:dev"
 QUIET_SECONDS = 0.5
 """A look takes a hundredth of that: where no counter moves for so long, none is going on."""
+
+_WAITING = ("odoo_tenancy_queue_depth", "odoo_tenancy_queue_working")
 
 Labels = frozenset[tuple[str, str]]
 Counters = dict[tuple[str, Labels], float]
@@ -85,6 +88,20 @@ class OperatorProcess:
 
         return wait_until(still, "the operator rests", seconds)
 
+    def idle(self, seconds: float = 120) -> Counters:
+        """The counters at a moment when no key waits or is worked on. With many tenants there is hardly ever half a
+        second without a look at one of them.
+
+        Raises:
+            TimeoutError: there was no such moment.
+        """
+
+        def none_waits() -> Counters | None:
+            counters = self.counters()
+            return None if any(total(counters, name) for name in _WAITING) else counters
+
+        return wait_until(none_waits, "no key waits", seconds, pause=0.5)
+
     def said(self, event: str, **fields: Any) -> Iterator[dict[str, Any]]:
         """Its log lines of that event with these fields."""
         wanted = {"event": event, **fields}
@@ -112,7 +129,8 @@ def running_operator(
     directory: Path, kubeconfig: Path, settings: Mapping[str, str]
 ) -> Iterator[OperatorProcess]:
     """Start one, and end it with the block. ``BENCH_PROFILE`` names a file for what cProfile finds."""
-    own = {"KUBECONFIG": str(kubeconfig), "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", **settings}
+    own = {"KUBECONFIG": str(kubeconfig), "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0"}
+    own |= {"ADDON_IMAGE": ADDON_IMAGE, **settings}
     profile = os.environ.get("BENCH_PROFILE")
     program = ["tests.bench.profiled", profile] if profile else ["odoo_tenancy.runtime"]
     log = directory / "operator.log"

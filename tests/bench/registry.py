@@ -15,7 +15,9 @@ class Benchmark:
 
     name: str
     needs_cluster: bool
-    """Runs on the local cluster; otherwise it brings its own API server and PostgreSQL."""
+    """Runs on the local cluster; otherwise it brings its own servers."""
+    rows: tuple[str, ...] = ()
+    """What its figures are called by, where they aren't called as it is: other names for it."""
 
     def load(self) -> Callable[[], list[Figure]]:
         """The function ``run`` of the module that is called as the benchmark is."""
@@ -29,4 +31,11 @@ BENCHMARKS = (
     Benchmark("cold-start", needs_cluster=True),
     Benchmark("warm-start", needs_cluster=True),
     Benchmark("thousand-tenants", needs_cluster=False),
+    Benchmark("services-at-rest", needs_cluster=False),
+    Benchmark("schedule-thousand", needs_cluster=False),
+    Benchmark("backups", needs_cluster=False, rows=("backup-first", "backup-again", "restore", "verify")),
+    Benchmark("backup-api-calls", needs_cluster=False),
+    Benchmark("redis-quota-scan", needs_cluster=False),
+    Benchmark("rotation-lost-requests", needs_cluster=True),
+    Benchmark("failover", needs_cluster=True),
 )

@@ -40,7 +40,7 @@ _REQUESTS = "odoo_tenancy_api_requests_total"
 
 @dataclass(frozen=True)
 class Level:
-    """What was used when so many tenants were Ready and the operator rested."""
+    """What was used when so many tenants were Ready and no key waited."""
 
     tenants: int
     seconds: float
@@ -51,7 +51,7 @@ class Level:
 
 
 def run() -> list[Figure]:
-    """Tenants come in four waves; between two of them the operator rests and is looked at."""
+    """Tenants come in four waves; between two of them, when no key waits, the operator is looked at."""
     with laboratory(controllers=False, postgres_settings=_POSTGRES, pool=_POOL) as lab:
         bare = _bare_applies(lab)
         with lab.operator() as operator:
@@ -93,7 +93,7 @@ def _wave(lab: Laboratory, operator: OperatorProcess, before: int, count: int) -
 
 
 def _level(operator: OperatorProcess, tenants: int, seconds: float) -> Level:
-    counters = operator.quiet()
+    counters = operator.idle()
     looks, requests = total(counters, _LOOKS), total(counters, _REQUESTS)
     return Level(tenants, seconds, operator.usage(), requests, looks)
 
@@ -106,8 +106,8 @@ def _figures(levels: list[Level], bare: dict[str, Any], faked: str) -> list[Figu
     figures = [Figure(f"thousand-tenants/at-{e.tenants}", e.seconds, "s", details=_told(e)) for e in levels]
     figures += [
         Figure("thousand-tenants/memory", per_tenant.memory, "KB a tenant", 100, details),
-        _cpu("cpu", per_tenant.cpu, bare, "own", 3, details),
-        _cpu("cpu-by-dynamic-client", per_tenant.cpu, bare, "dynamic", None, {}),
+        _cpu("cpu", per_tenant.cpu, bare, "dynamic", 3, details),
+        _cpu("cpu-of-own-client", per_tenant.cpu, bare, "own", None, {}),
     ]
     for name in ("cpu", "memory", "requests"):
         of_last, of_first = getattr(late, name), getattr(early, name)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -127,27 +126,6 @@ async def probe(tenants: Tenants, source: OdooTenant, targets: dict[str, str]) -
     return {what: found[address] for what, address in targets.items()}
 
 
-@contextmanager
-def operator_stopped(tenants: Tenants) -> Iterator[None]:
-    """So that what is taken away stays away for a while."""
-    where = ["-n", OPERATOR.namespace]
-    tenants.kubectl(*where, "scale", "deployment", OPERATOR.name, "--replicas=0")
-    tenants.kubectl(
-        *where,
-        "wait",
-        "--for=delete",
-        "pod",
-        "-l",
-        f"app.kubernetes.io/name={OPERATOR.name}",
-        "--timeout=90s",
-    )
-    try:
-        yield
-    finally:
-        tenants.kubectl(*where, "scale", "deployment", OPERATOR.name, "--replicas=1")
-        tenants.kubectl(*where, "rollout", "status", "deployment", OPERATOR.name, "--timeout=120s")
-
-
 async def test_nobody_reaches_what_is_not_his(
     tenants: Tenants, cluster: Cluster, globex: OdooTenant, metadata_service: None
 ) -> None:
@@ -162,7 +140,7 @@ async def test_nobody_reaches_what_is_not_his(
         assert set(found.values()) == {"open"}, f"from {source.metadata.name}: {found}"
 
     namespaces = {t.status.namespace for t in (acme, initech)}
-    with operator_stopped(tenants):
+    with tenants.operator_stopped():
         for namespace in namespaces:
             tenants.kubectl("-n", namespace, "delete", "networkpolicy", "--all")
         for source, others in pairs:

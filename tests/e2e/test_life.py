@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from tests.support.odoo_site import OdooSite, browse
 from tests.support.tenants import Tenants, until
 
-from devcluster.paths import STATE
 from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.cluster.objects import ObjectRef
-
-DATABASES = "SELECT datname FROM pg_database UNION ALL SELECT rolname FROM pg_roles ORDER BY 1"
 
 
 async def test_suspended_scales_to_nothing_and_comes_back_with_its_data(
@@ -72,16 +66,16 @@ async def test_an_init_job_that_fails_says_why_and_heals(tenants: Tenants) -> No
     await tenants.delete("vandelay")
 
 
-async def test_delete_leaves_nothing(tenants: Tenants, cluster: Cluster) -> None:
-    before = await _inventory(tenants, cluster)
+async def test_delete_leaves_nothing(tenants: Tenants) -> None:
+    before = tenants.inventory()
     await tenants.create("cyberdyne", like="acme")
     tenant = await tenants.ready("cyberdyne")
     await _remember(tenants, tenant, "to be forgotten")
-    assert await _inventory(tenants, cluster) != before
+    assert tenants.inventory() != before
     await tenants.delete("cyberdyne")
 
     async def as_before() -> bool:
-        return await _inventory(tenants, cluster) == before
+        return tenants.inventory() == before
 
     await until("everything of cyberdyne is gone", as_before, 60)
 
@@ -179,27 +173,6 @@ async def _content(tenants: Tenants, tenant: OdooTenant, attachment: int) -> str
 async def _no_pods(cluster: Cluster, tenant: OdooTenant) -> bool:
     selector = f"odootenancy.io/tenant-uid={tenant.metadata.uid}"
     return not await cluster.list("v1", "Pod", tenant.status.namespace, label_selector=selector)
-
-
-async def _inventory(tenants: Tenants, cluster: Cluster) -> dict[str, list[str]]:
-    """Everything that a tenant could leave: databases, roles, volumes, their directories, Secrets, namespaces."""
-    sql = tenants.kubectl(
-        *("-n", "odoo-data", "exec", "postgres-0", "--"),
-        *("psql", "-At", "-U", "postgres", "-d", "postgres", "-c", DATABASES),
-    )
-    volumes = await cluster.list("v1", "PersistentVolume")
-    secrets = await cluster.list("v1", "Secret", "odoo-tenancy-system")
-    namespaces = await cluster.list("v1", "Namespace")
-    return {
-        "PostgreSQL": sql.split(),
-        "volumes": sorted(v["metadata"]["name"] for v in volumes),
-        "directories": sorted(os.listdir(VOLUMES)),
-        "Secrets": sorted(s["metadata"]["name"] for s in secrets),
-        "namespaces": sorted(n["metadata"]["name"] for n in namespaces),
-    }
-
-
-VOLUMES: Path = STATE / "volumes"
 
 
 async def test_a_protected_tenant_is_not_deleted(tenants: Tenants, cluster: Cluster) -> None:

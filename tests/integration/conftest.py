@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.crds import CRDS, apply_crds
 
 from devcluster.control_plane import ControlPlane
 from devcluster.control_plane import control_plane as run_control_plane
-
-CRDS = Path(__file__).parents[2] / "crds"
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +28,5 @@ def kubeconfig(control_plane: ControlPlane) -> Path:
 @pytest.fixture(scope="session")
 def crds(control_plane: ControlPlane) -> Path:
     """The folder of our CRDs, which the API server has accepted and serves."""
-    kubectl = [str(control_plane.kubectl), f"--kubeconfig={control_plane.kubeconfig}"]
-    subprocess.run([*kubectl, "apply", "--server-side", "-k", str(CRDS)], check=True)
-    subprocess.run(
-        [*kubectl, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"], check=True
-    )
+    apply_crds(control_plane)
     return CRDS

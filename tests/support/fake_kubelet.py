@@ -2,7 +2,8 @@
 
 Pods start, get ready, or do not; Jobs do to the tenant's real PostgreSQL database what Odoo's would, as far as the
 operator looks at it, as the tenant's own login role, with the odoo.conf that the operator made; volumes are
-provisioned, grown and deleted. Whatever is to go wrong is said in plain sets and dicts, at any time.
+provisioned, grown and deleted. A Redis of a tenant's own is a real one (``own_redis.py``). Whatever is to go wrong is said
+in plain sets and dicts, at any time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
+from tests.support.job_process import JobProcesses
+from tests.support.own_redis import OwnRedisServers
 
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.client import Cluster
@@ -36,6 +39,10 @@ MANAGED = "app.kubernetes.io/managed-by=odoo-tenancy,app.kubernetes.io/component
 """What the operator makes has a component: what other tests make beside it may not."""
 COMPONENT = "app.kubernetes.io/component"
 TENANT = "odootenancy.io/tenant"
+SERVERS = ("web", "cron", "redis")
+"""Components whose pods run for good."""
+BACKUP_JOBS = ("prepare", "backup", "verify", "maintain", "restore", "swap")
+"""Components of Jobs of the operator's own image: they run, as processes (``job_process.py``)."""
 WRONG_SPEC = 64
 """The exit status by which Odoo's Jobs say that trying again can't help."""
 
@@ -76,6 +83,8 @@ class FakeKubelet:
     """The same, but with exit status 1: the Job controller tries again."""
     unfit_images: dict[str, str] = field(default_factory=dict)
     """By image: why it may not serve a database that another image made; the Job that looks fails with 64."""
+    half_neutral: set[str] = field(default_factory=set)
+    """Images whose neutralization leaves scheduled actions alive, and ends well all the same."""
     slow: set[str] = field(default_factory=set)
     """Names of tenants whose pods do not get ready, and whose Jobs do not end, for as long as they are in here."""
     initialized: list[str] = field(default_factory=list)
@@ -90,12 +99,14 @@ class FakeKubelet:
         self._tasks: set[asyncio.Task[None]] = set()
         self._limit = asyncio.Semaphore(_AT_ONCE)
         self._authorities: dict[str, str] = {}
+        self.own_redis = OwnRedisServers()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop. Begins by making the storage class and the nodes."""
         cluster = await Cluster.connect(str(self.kubeconfig))
         with TemporaryDirectory(prefix="fake-kubelet-") as directory:
             self._directory = Path(directory)
+            self.jobs = JobProcesses(self._directory)
             async with connection(cluster.api_client).session() as self._session, _ending(self._tasks):
                 await self._register()
                 streams = [
@@ -105,13 +116,16 @@ class FakeKubelet:
                 self._tasks.update(asyncio.create_task(stream.run()) for stream in streams)
                 self._tasks.add(asyncio.create_task(self._look_again()))
                 await stop.wait()
+                self.jobs.close()
+        self.own_redis.close()
         await cluster.close()
 
     def _watched(self) -> list[Watched]:
         claims = [Watched("v1", "PersistentVolumeClaim", MANAGED), Watched("v1", "PersistentVolume")]
         if self.controllers:
             return [Watched("v1", "Pod", MANAGED), *claims]
-        return [Watched("batch/v1", "Job", MANAGED), Watched("apps/v1", "Deployment", MANAGED), *claims]
+        owners = (("batch/v1", "Job"), ("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"))
+        return [*(Watched(api_version, kind, MANAGED) for api_version, kind in owners), *claims]
 
     # What a Stream tells.
 
@@ -121,6 +135,8 @@ class FakeKubelet:
         if event_type == "DELETED":
             self._latest.pop(uid, None)
             self._waiting.pop(uid, None)
+            self.own_redis.stop(uid)
+            self.jobs.forget(uid)
             return
         self._latest[uid] = body
         if uid not in self._working:
@@ -147,6 +163,7 @@ class FakeKubelet:
             "Pod": self._pod,
             "Job": self._job,
             "Deployment": self._deployment,
+            "StatefulSet": self._deployment,
             "PersistentVolumeClaim": self._claim,
             "PersistentVolume": self._volume,
         }
@@ -172,6 +189,8 @@ class FakeKubelet:
         if self.nodes and not pod["spec"].get("nodeName"):
             return
         if metadata.get("deletionTimestamp"):
+            self.own_redis.stop(metadata["uid"])
+            self.jobs.kill(metadata["uid"])
             options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
             await self._send("DELETE", ref, options)
             return
@@ -179,7 +198,8 @@ class FakeKubelet:
         if phase in ("Succeeded", "Failed") or (phase == "Running" and metadata["uid"] not in self._waiting):
             return
         status = await self._status_of(pod)
-        if status is None or status["phase"] == "Pending" or _crashes(status):
+        works = metadata["uid"] in self.jobs.running and status is not None and status["phase"] == "Running"
+        if status is None or works or status["phase"] == "Pending" or _crashes(status):
             self._waiting[metadata["uid"]] = pod
         else:
             self._waiting.pop(metadata["uid"], None)
@@ -199,11 +219,21 @@ class FakeKubelet:
             )
         if labels.get(TENANT) in self.slow:
             return None
-        if labels[COMPONENT] in ("web", "cron"):
+        if labels[COMPONENT] in SERVERS:
             if image in self.crashing:
                 return _crash_status(container, self.crashing[image])
+            if labels[COMPONENT] == "redis" and not await self._start_redis(pod):
+                return None
             return _pod_status("Running", container, {"running": {"startedAt": _now()}}, ready=True)
-        ended = await self._run_job(pod["metadata"]["namespace"], labels[COMPONENT], pod["spec"])
+        if labels[COMPONENT] in BACKUP_JOBS:
+            if not await self._start_job(pod):
+                return None
+            over = self.jobs.ended(pod["metadata"]["uid"])
+            if over is None:
+                return _pod_status("Running", container, {"running": {"startedAt": _now()}}, ready=True)
+            ended = _Ended(over.code if over.code >= 0 else 128 - over.code, over.message)
+        else:
+            ended = await self._run_job(pod["metadata"]["namespace"], labels[COMPONENT], pod["spec"])
         state = {
             "exitCode": ended.code,
             "message": ended.message,
@@ -214,7 +244,58 @@ class FakeKubelet:
             phase, container, {"terminated": {**state, "startedAt": _now(), "finishedAt": _now()}}
         )
 
-    # Jobs and Deployments themselves, where nobody makes pods.
+    def filestore(self, claim: str) -> Path:
+        """What is mounted as a tenant's data directory, by its identity."""
+        return self._directory / "volumes" / f"filestore-{claim}"
+
+    async def _start_job(self, pod: Manifest) -> bool:
+        """Whether it was started, now or before; without its Secret it can't be."""
+        metadata, (container,) = pod["metadata"], pod["spec"]["containers"]
+        if metadata["uid"] in self.jobs.running:
+            return True
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        name = volumes["work"]["secret"]["secretName"]
+        secret = await self._send("GET", ObjectRef("v1", "Secret", metadata["namespace"], name))
+        if secret is None:
+            return False
+        values = {key: base64.b64decode(value) for key, value in secret["data"].items()}
+        files = {item["key"]: values[item["key"]] for item in volumes["work"]["secret"]["items"]}
+        environment = {
+            each["name"]: values[each["valueFrom"]["secretKeyRef"]["key"]].decode()
+            for each in container["env"]
+            if "valueFrom" in each
+        }
+        claim = volumes.get("filestore", {}).get("persistentVolumeClaim", {}).get("claimName", "none")
+        volume = self._directory / "volumes" / claim
+        volume.mkdir(parents=True, exist_ok=True)
+        module = container["command"][-1]
+        await asyncio.to_thread(self.jobs.start, metadata["uid"], module, files, environment, volume)
+        return True
+
+    async def _start_redis(self, pod: Manifest) -> bool:
+        """Whether it runs; without its Secrets or its volume it can't."""
+        metadata, files = pod["metadata"], dict[str, bytes]()
+        volume: Manifest | None = None
+        for each in pod["spec"]["volumes"]:
+            if "secret" in each:
+                ref = ObjectRef("v1", "Secret", metadata["namespace"], each["secret"]["secretName"])
+                secret = await self._send("GET", ref)
+                if secret is None:
+                    return False
+                files |= {key: base64.b64decode(value) for key, value in secret["data"].items()}
+            if "persistentVolumeClaim" in each:
+                name = each["persistentVolumeClaim"]["claimName"]
+                ref = ObjectRef("v1", "PersistentVolumeClaim", metadata["namespace"], name)
+                volume = await self._send("GET", ref)
+        if volume is None:
+            return False
+        start = self.own_redis.start
+        await asyncio.to_thread(
+            start, metadata["uid"], metadata["namespace"], volume["metadata"]["uid"], files
+        )
+        return True
+
+    # Jobs, Deployments and StatefulSets themselves, where nobody makes pods.
 
     async def _job(self, job: Manifest) -> None:
         metadata, template = job["metadata"], job["spec"]["template"]
@@ -239,6 +320,12 @@ class FakeKubelet:
         if component == "image":
             words = self.unfit_images.get(container["image"])
             return _Ended(WRONG_SPEC, words) if words else _Ended(0)
+        if component == "neutralize":
+            async with await self._session_of(namespace, pod) as odoo:
+                await odoo.execute(_NEUTRALIZE)
+                if container["image"] not in self.half_neutral:
+                    await odoo.execute("UPDATE ir_cron SET active = false")
+            return _Ended(0)
         options = dict(a.removeprefix("--").split("=", 1) for a in container["args"] if "=" in a)
         modules, languages = options["modules"].split(","), options["languages"].split(",")
         for module in modules:
@@ -255,6 +342,19 @@ class FakeKubelet:
     async def _install(
         self, namespace: str, pod: Manifest, modules: list[str], languages: list[str], *, first: bool
     ) -> None:
+        async with await self._session_of(namespace, pod) as odoo:
+            name = odoo.info.dbname
+            if first:
+                await odoo.execute(EMPTY_ODOO)
+            for module in dict.fromkeys(["base", *modules]):
+                await odoo.execute(INSTALL_MODULE, [module])
+            for language in languages:
+                await odoo.execute(_ACTIVATE_LANGUAGE, [language])
+        if first:
+            self.initialized.append(name)
+
+    async def _session_of(self, namespace: str, pod: Manifest) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        """As its odoo.conf says."""
         (name,) = (v["secret"]["secretName"] for v in pod["volumes"] if v["name"] == "config")
         secret = await self._send("GET", ObjectRef("v1", "Secret", namespace, name))
         if secret is None:
@@ -263,18 +363,10 @@ class FakeKubelet:
         conf = configparser.RawConfigParser()
         conf.read_string(files["odoo.conf"])
         option = conf["options"].__getitem__
-        async with await psycopg.AsyncConnection.connect(
+        return await psycopg.AsyncConnection.connect(
             host=option("db_host"), port=option("db_port"), user=option("db_user"), password=option("db_password"),
             dbname=option("db_name"), sslmode=option("db_sslmode"), sslrootcert=self._authority(files),
-        ) as odoo:  # fmt: skip
-            if first:
-                await odoo.execute(_EMPTY_ODOO)
-            for module in dict.fromkeys(["base", *modules]):
-                await odoo.execute(_INSTALL_MODULE, [module])
-            for language in languages:
-                await odoo.execute(_ACTIVATE_LANGUAGE, [language])
-        if first:
-            self.initialized.append(option("db_name"))
+        )  # fmt: skip
 
     def _authority(self, files: dict[str, str]) -> str | None:
         """A file, as libpq wants it."""
@@ -519,7 +611,7 @@ _STORAGE_CLASS: Manifest = {
     "volumeBindingMode": "Immediate",
 }
 
-_EMPTY_ODOO = """
+EMPTY_ODOO = """
 CREATE TABLE IF NOT EXISTS ir_module_module (name varchar PRIMARY KEY, state varchar, latest_version varchar);
 CREATE TABLE IF NOT EXISTS res_lang (code varchar PRIMARY KEY, active boolean);
 CREATE TABLE IF NOT EXISTS ir_config_parameter (id serial PRIMARY KEY, key varchar UNIQUE, value text,
@@ -527,6 +619,10 @@ CREATE TABLE IF NOT EXISTS ir_config_parameter (id serial PRIMARY KEY, key varch
 CREATE TABLE IF NOT EXISTS res_users (id serial PRIMARY KEY, login varchar UNIQUE, password varchar);
 CREATE TABLE IF NOT EXISTS ir_model_data (module varchar, name varchar, model varchar, res_id int,
     UNIQUE (module, name));
+CREATE TABLE IF NOT EXISTS ir_attachment (id serial PRIMARY KEY, name varchar, store_fname varchar, checksum varchar,
+    write_date timestamp, url varchar, public boolean, res_model varchar, res_id int, create_uid int);
+CREATE TABLE IF NOT EXISTS ir_mail_server (id serial PRIMARY KEY, name varchar, smtp_host varchar, active boolean);
+CREATE TABLE IF NOT EXISTS ir_cron (id serial PRIMARY KEY, active boolean);
 INSERT INTO ir_config_parameter (key, value) VALUES
     ('database.uuid', 'of the template'), ('database.secret', 'of the template') ON CONFLICT DO NOTHING;
 INSERT INTO res_users (id, login, password) VALUES (1, '__system__', NULL), (2, 'admin', 'admin')
@@ -534,7 +630,13 @@ INSERT INTO res_users (id, login, password) VALUES (1, '__system__', NULL), (2, 
 INSERT INTO ir_model_data VALUES ('base', 'user_root', 'res.users', 1), ('base', 'user_admin', 'res.users', 2)
     ON CONFLICT DO NOTHING;
 """
-_INSTALL_MODULE = """
+_NEUTRALIZE = """
+UPDATE ir_mail_server SET active = false;
+INSERT INTO ir_mail_server (name, smtp_host, active) VALUES ('neutralization - disable emails', 'invalid', true);
+INSERT INTO ir_config_parameter (key, value) VALUES ('database.is_neutralized', 'true')
+    ON CONFLICT (key) DO UPDATE SET value = 'true';
+"""
+INSTALL_MODULE = """
 INSERT INTO ir_module_module VALUES (%s, 'installed', '19.0.1.0') ON CONFLICT (name) DO UPDATE SET state = 'installed'
 """
 _ACTIVATE_LANGUAGE = """

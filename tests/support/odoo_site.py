@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -50,7 +51,9 @@ class OdooSite:
         body = {"jsonrpc": "2.0", "method": "call", "params": params}
         url = f"{self.url}/web/dataset/call_kw/{model}/{method}"
         async with self.session.post(url, json=body) as answer:
-            result = await answer.json(content_type=None)
+            text = await answer.text()
+        assert answer.status == 200, f"HTTP {answer.status}: {text[:300]}"
+        result = json.loads(text)
         assert "error" not in result, result["error"]
         return result["result"]
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from devcluster.paths import STATE
 from devcluster.tools import KUBERNETES, tool
 from odoo_tenancy.api.meta import API_VERSION, Condition
 from odoo_tenancy.api.tenant import OdooTenant
@@ -23,6 +26,8 @@ from odoo_tenancy.cluster.objects import ObjectRef
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMESPACE = "tenants"
 OPERATOR = ObjectRef("apps/v1", "Deployment", "odoo-tenancy-system", "odoo-tenancy-operator")
+
+VOLUMES = STATE / "volumes"
 
 T = TypeVar("T")
 
@@ -128,6 +133,36 @@ class Tenants:
         where = [pod["metadata"]["name"], "-c", "odoo", "--", "python3", "-c", script, *arguments]
         done = await asyncio.to_thread(self.kubectl, "-n", tenant.status.namespace, "exec", *where)
         return json.loads(done)
+
+    @contextmanager
+    def operator_stopped(self) -> Iterator[None]:
+        """So that what is taken away stays away for a while."""
+        here = ("-n", OPERATOR.namespace)
+        self.kubectl(*here, "scale", "deployment", OPERATOR.name, "--replicas=0")
+        pods = ("pod", "-l", f"app.kubernetes.io/name={OPERATOR.name}")
+        self.kubectl(*here, "wait", "--for=delete", *pods, "--timeout=90s")
+        try:
+            yield
+        finally:
+            self.kubectl(*here, "scale", "deployment", OPERATOR.name, "--replicas=1")
+            self.kubectl(*here, "rollout", "status", "deployment", OPERATOR.name, "--timeout=110s")
+
+    def inventory(self) -> dict[str, set[str]]:
+        """Everything that a tenant could leave: databases, roles, volumes, their directories, Secrets, namespaces."""
+        vaults = ("-n", OPERATOR.namespace, "get", "secrets", "-o", "name")
+        return {
+            "databases": set(self.sql("SELECT datname FROM pg_database")),
+            "roles": set(self.sql("SELECT rolname FROM pg_roles")),
+            "volumes": set(self.kubectl("get", "persistentvolumes", "-o", "name").split()),
+            "directories": set(os.listdir(VOLUMES)),
+            "Secrets": set(self.kubectl(*vaults).split()),
+            "namespaces": set(self.kubectl("get", "namespaces", "-o", "name").split()),
+        }
+
+    def sql(self, query: str) -> list[str]:
+        """What the cluster's PostgreSQL answers its superuser, a value a line."""
+        server = ("-n", "odoo-data", "exec", "postgres-0", "--")
+        return self.kubectl(*server, "psql", "-XAtU", "postgres", "-d", "postgres", "-c", query).split()
 
     def kubectl(self, *arguments: str) -> str:
         """What kubectl prints; fails where it does."""

@@ -64,6 +64,19 @@ class StoredDocument(ApiModel):
     """SHA-256 of its bytes, in hexadecimal digits."""
 
 
+class BackupProgress(ApiModel):
+    """How far a backup is that runs; written a few times a minute at most, and ever more rarely."""
+
+    step: Line = ""
+    """What it does: ``database``, ``filestore``, ``check``, …"""
+    done_bytes: Amount | None = None
+    """Bytes of this step that are done."""
+    total_bytes: Amount | None = None
+    """Bytes that it has in all, where that is known."""
+    percent: Annotated[int, Schema(minimum=0, maximum=100, format="int32")] | None = None
+    """The same as percent."""
+
+
 class TenantBackupStatus(Status):
     """What became of the backup."""
 
@@ -83,6 +96,12 @@ class TenantBackupStatus(Status):
     """Bytes of the files."""
     uploaded_bytes: Amount | None = None
     """Bytes that were sent to the store."""
+    duration_seconds: Amount | None = None
+    """How long it took to store it, without waiting and verification, in seconds."""
+    upload_bytes_per_second: Amount | None = None
+    """``uploadedBytes`` over that time."""
+    progress: BackupProgress = BackupProgress()
+    """How far it is; empty once it is stored."""
     verification: Verification = Verification()
     """The last check."""
     manifest: StoredDocument = StoredDocument()
@@ -96,6 +115,7 @@ class TenantBackup(ApiObject):
         plural="tenantbackups",
         short_name="otb",
         scope="Namespaced",
+        selectable=(".spec.tenantRef.name", ".status.phase"),
         columns=(
             Column("Tenant", ".spec.tenantRef.name"),
             Column("Phase", ".status.phase"),

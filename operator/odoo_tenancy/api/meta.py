@@ -121,6 +121,8 @@ class Definition:
     short_name: str
     scope: Literal["Namespaced", "Cluster"]
     columns: tuple[Column, ...]
+    selectable: tuple[str, ...] = ()
+    """Paths of what lists can be narrowed by: ``kubectl get --field-selector``."""
 
 
 NAME_RULE = Rule(

@@ -63,9 +63,9 @@ class PostgresSpec(ApiModel):
     overcommit: Annotated[float, Schema(minimum=0.1, maximum=100)] = 1.0
     """Factor on the budget."""
     pooler: Pooler | None = None
-    """A pooler in front; default: none."""
+    """A pooler for all that Odoo says to its database; ``tls`` counts for it too. Default: none."""
     read_replica: HostPort | None = None
-    """A replica for reading; default: none."""
+    """A hot standby for ``readOnlyAccess``; ``tls`` counts for it too. Default: none."""
 
 
 class PoolRedisSpec(ApiModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from odoo_tenancy.api.backup import BackupProgress
 from odoo_tenancy.api.meta import ApiModel, ApiObject, Column, Definition, Status
 from odoo_tenancy.api.rules import Rule
 from odoo_tenancy.api.shared import LocalRef
@@ -54,6 +55,19 @@ class TenantRestoreSpec(ApiModel):
     customer."""
 
 
+RestoreStep = Literal[
+    "SafetyBackup",
+    "Restoring",
+    "Stopping",
+    "Swapping",
+    "Starting",
+    "ClearingAway",
+    "GoingBack",
+    "GivingUp",
+]
+"""Where a restore is that runs; each is written down before it begins, and a new operator goes on from it."""
+
+
 class TenantRestoreStatus(Status):
     """What became of the restore."""
 
@@ -63,8 +77,21 @@ class TenantRestoreStatus(Status):
     """When it was started."""
     completion_time: datetime | None = None
     """When it was done, or failed, or expired."""
+    step: RestoreStep | None = None
+    """Where it is: until ``Stopping`` Odoo runs, and serves what lived before until ``Starting``. ``GoingBack`` and
+    ``GivingUp``: it failed, and what lived before is brought back, and what was restored removed."""
+    step_time: datetime | None = None
+    """Since when."""
+    backup: Line = ""
+    """The TenantBackup that is restored, as it was looked up when the run began."""
+    recovery_point: datetime | None = None
+    """Of that backup: as of when the data is."""
+    progress: BackupProgress = BackupProgress()
+    """How far the present step is."""
     safety_backup: Line = ""
     """The TenantBackup that was made before anything was overwritten."""
+    reason: Line = ""
+    """Why it failed: CamelCase, the same as Ready's when it is over."""
     message: Message = ""
     """What is wrong, and what to do."""
 
@@ -79,7 +106,8 @@ class TenantRestore(ApiObject):
         columns=(
             Column("Tenant", ".spec.tenantRef.name"),
             Column("Phase", ".status.phase"),
-            Column("Backup", ".spec.source.backupRef.name"),
+            Column("Step", ".status.step"),
+            Column("Backup", ".status.backup"),
             Column("Safety-Backup", ".status.safetyBackup"),
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Not-After", ".spec.notAfter", wide=True),

@@ -14,7 +14,7 @@ import yaml
 
 from odoo_tenancy.api.backup import TenantBackup
 from odoo_tenancy.api.drill import RestoreDrill, RestoreDrillSchedule
-from odoo_tenancy.api.meta import GROUP, VERSION, ApiObject, Column, Manifest
+from odoo_tenancy.api.meta import GROUP, VERSION, ApiObject, Column, Definition, Manifest
 from odoo_tenancy.api.policy import BackupPolicy
 from odoo_tenancy.api.pool import HostingPool
 from odoo_tenancy.api.restore import TenantRestore
@@ -83,6 +83,7 @@ def crd(kind: type[ApiObject]) -> Manifest:
                     "schema": {"openAPIV3Schema": open_api_schema(kind)},
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [_column(column) for column in definition.columns],
+                    **_selectable(definition),
                 }
             ],
         },
@@ -101,6 +102,11 @@ def open_api_schema(kind: type[ApiObject]) -> dict[str, Any]:
     schema["properties"]["status"] = _without_defaults(schema["properties"]["status"])
     schema["required"] = ["spec"]
     return schema
+
+
+def _selectable(definition: Definition) -> dict[str, Any]:
+    paths = [{"jsonPath": path} for path in definition.selectable]
+    return {"selectableFields": paths} if paths else {}
 
 
 def _column(column: Column) -> dict[str, Any]:

@@ -175,14 +175,16 @@ class CronSpec(ApiModel):
 
 
 class ReadOnlyAccess(ApiModel):
-    """A role that may read the database, for reporting."""
+    """A role that may read the database, for reporting. Its login stands in the Secret ``<tenant>-readonly`` beside
+    this object."""
 
     enabled: bool = False
     """Whether there is one."""
     connection_limit: PositiveCount = 3
     """Connections of the role."""
     peers: Peers = ()
-    """Who may reach the database with it; empty: nobody."""
+    """Who may reach the database with it; empty: nobody. Pods in the tenant's own namespace are let out to the
+    PostgreSQL; whom the server lets in from elsewhere is not the operator's to open."""
 
 
 class DedicatedDatabase(ApiModel):
@@ -202,9 +204,9 @@ class ExternalDatabase(ApiModel):
     port: Port = 5432
     """TCP port."""
     admin_secret_ref: SecretRef
-    """Secret with ``username`` and ``password``; CREATEDB and CREATEROLE are enough."""
+    """Secret beside this object, with ``username`` and ``password``; CREATEDB and CREATEROLE are enough."""
     tls: ServerTls = ServerTls()
-    """How the server is trusted."""
+    """How the server is trusted; a Secret of an authority stands beside this object too."""
     peers: Peers = ()
     """Where the host leads to; derived for a ``.svc`` name."""
 
@@ -216,8 +218,8 @@ class DatabaseSpec(ApiModel):
         Rule(
             "has(self.placement) == has(oldSelf.placement) && "
             "(!has(self.placement) || self.placement == oldSelf.placement)",
-            "can't change after creation, the data would stay behind: make a new OdooTenant with "
-            "bootstrap.fromTenant",
+            "can't change after creation, the data would stay behind: take a backup, make a new OdooTenant with "
+            "this placement, and restore the backup into it",
             field=".placement",
         ),
         Rule(
@@ -240,7 +242,8 @@ class DatabaseSpec(ApiModel):
     max_size: Size | None = None
     """Bytes that the database may have; default: not limited."""
     rotate_credentials_every: Duration = "90d"
-    """How long a password lives; ``0s``: for good."""
+    """How long a password lives; ``0s``: for good. The annotation ``odootenancy.io/rotate-credentials`` asks for new
+    ones at once by any new value. Odoo's pods are rolled; until none of the old ones is left, both are taken."""
     read_only_access: ReadOnlyAccess = ReadOnlyAccess()
     """A second role that only reads."""
     dedicated: DedicatedDatabase | None = None
@@ -253,7 +256,8 @@ class RedisSpec(ApiModel):
     """Sessions, and what the tenant's addons keep under its prefix."""
 
     placement: Literal["Pool", "Dedicated", "None"] = "Pool"
-    """Whose Redis; None: sessions are files on the filestore's volume."""
+    """Whose Redis; None: sessions are files on the filestore's volume. Dedicated: one of the tenant's own in the
+    namespace ``<namespace>-data``. A change logs everybody out: sessions don't move."""
     max_memory: Size = "64Mi"
     """Bytes that the tenant's keys may take."""
 
@@ -554,8 +558,12 @@ class EffectiveSpec(ApiModel):
     """CONNECTION LIMIT of the login role."""
     db_maxconn: Count | None = None
     """Odoo's ``db_maxconn``: connections per process."""
+    read_only_connections: Count | None = None
+    """CONNECTION LIMIT of the role of ``database.readOnlyAccess``; left out where there is none."""
     redis_placement: Literal["Pool", "Dedicated", "None"] | None = None
     """Whose Redis."""
+    redis_max_bytes: Amount | None = None
+    """Bytes of the pool's Redis that are held for the tenant."""
     storage_class_name: Line | None = None
     """StorageClass of the filestore; empty: the cluster's default."""
     hosts: Annotated[tuple[Line, ...], Schema(maxItems=32, **SET)] = ()
@@ -575,6 +583,11 @@ class DatabaseStatus(ApiModel):
     """Bytes on disk."""
     connections: Count | None = None
     """Connections open when it was last looked at."""
+    credentials_rotated_at: datetime | None = None
+    """When the tenant's passwords were last changed."""
+    next_rotation_at: datetime | None = None
+    """When ``rotateCredentialsEvery`` asks for the next change: up to a tenth of the interval early, so that tenants
+    made together don't change together. Left out: never."""
 
 
 class UsedStatus(ApiModel):
@@ -591,6 +604,8 @@ class BackupSummary(ApiModel):
     """End of the last backup that succeeded."""
     last_verified: datetime | None = None
     """Last time that a backup was verified and found good."""
+    last_maintained: datetime | None = None
+    """When the last maintenance of the repository began that did all that it had to."""
     recovery_point: datetime | None = None
     """Moment of the newest data that can be recovered."""
 

@@ -31,7 +31,7 @@ from odoo_tenancy.cluster.ownership import (
 
 Action = Literal["created", "configured", "repaired", "pruned", "unchanged"]
 
-DATA_KINDS = frozenset({"Namespace", "PersistentVolumeClaim"})
+DATA_KINDS = frozenset({"Cluster", "Namespace", "PersistentVolumeClaim"})
 """What cannot be made again once it is gone: pruned only by those who say so."""
 
 _PRUNE_FIRST = (
@@ -39,6 +39,7 @@ _PRUNE_FIRST = (
     "HorizontalPodAutoscaler",
     "PodDisruptionBudget",
     "Deployment",
+    "StatefulSet",
     "Job",
     "Service",
 )
@@ -93,15 +94,22 @@ class Applier:
         # By the owner's UID; until all that belongs into it was made.
         self._new_namespaces: dict[str, str] = {}
 
-    async def apply(self, owner: Owner, manifests: Sequence[Manifest]) -> list[Change]:
-        """Make the objects be as the manifests say, in their order. What is equal costs no request.
+    async def apply(
+        self, owner: Owner, manifests: Sequence[Manifest], *, unheard_of: bool = False
+    ) -> list[Change]:
+        """Make the objects be as the manifests say, Namespaces first, then in their order. What is equal costs no request.
 
         What was done before an error is part of what the owner's next apply returns, so that no drift goes unsaid.
 
+        Args:
+            unheard_of: nobody else has a reason to make objects of these names, so they aren't looked for before they are
+                made. Should somebody have made one all the same, the create, which forces nothing, finds out.
+
         Raises:
-            NotOurs: an object of one of the names was made for somebody else; nothing was written.
+            NotOurs: an object of one of the names was made for somebody else; nothing beside it was written, but for
+                its Namespace where that is the owner's.
             Refused: the API server refuses one, e.g. ``ImmutableField``; those before it were written.
-            Unavailable: ``Contested``: somebody undoes what we do again and again; nothing was written.
+            Unavailable: ``Contested``: somebody undoes what we do again and again; the same holds.
         """
         wanted = [_Wanted(ObjectRef.of(m), m, want_hash(m)) for m in manifests]
         for each in wanted:
@@ -109,21 +117,32 @@ class Applier:
                 raise ValueError(
                     f"{each.ref} does not carry the labels of {owner.key}: it could never be pruned"
                 )
-        doubtful = [w.ref for w in wanted if self._must_look(owner, w)]
-        for ref in doubtful:
-            self._contests.check(ref)
-        looks = await asyncio.gather(*(self._look(owner, ref) for ref in doubtful))
-        live = dict(zip(doubtful, looks, strict=True))
         changes = self._unreported.pop(owner.uid, [])
         try:
-            for each in wanted:
-                changes.append(change := await self._one(owner, each, live))
-                if change.drift is not None:
-                    self._contests.repaired(change.ref, change.drift.writers)
+            # A Namespace by itself: what goes into a new one need not be looked for.
+            for batch in (_namespaces(wanted), [w for w in wanted if w.ref.kind != "Namespace"]):
+                await self._batch(owner, batch, changes, unheard_of)
         except BaseException:
             self._unreported[owner.uid] = [change for change in changes if change.action != "unchanged"]
             raise
         return changes
+
+    async def _batch(
+        self, owner: Owner, wanted: Sequence[_Wanted], changes: list[Change], unheard_of: bool
+    ) -> None:
+        """Look at all that is doubtful before anything is written; add what was done to ``changes``."""
+        unknown = {w.ref for w in wanted if unheard_of and self._children.recall(w.ref) is None}
+        doubtful = [w.ref for w in wanted if w.ref not in unknown and self._must_look(owner, w)]
+        for ref in doubtful:
+            self._contests.check(ref)
+        looks = await asyncio.gather(*(self._look(owner, ref) for ref in doubtful))
+        live = dict(zip(doubtful, looks, strict=True))
+        for each in wanted:
+            new = each.ref in unknown and self._children.recall(each.ref) is None
+            change = await (self._create(owner, each) if new else self._one(owner, each, live))
+            changes.append(change)
+            if change.drift is not None:
+                self._contests.repaired(change.ref, change.drift.writers)
 
     async def prune(
         self, owner: Owner, keep: Collection[ObjectRef], *, including_data: bool = False
@@ -332,6 +351,10 @@ class Applier:
         self._children.pruned(child.ref)
         await self._cluster.delete(child.ref, uid=live["metadata"]["uid"])
         return Change(child.ref, "pruned")
+
+
+def _namespaces(wanted: Sequence[_Wanted]) -> list[_Wanted]:
+    return [each for each in wanted if each.ref.kind == "Namespace"]
 
 
 def _hands_over_replicas(wanted: _Wanted) -> bool:

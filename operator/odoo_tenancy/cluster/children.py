@@ -43,6 +43,11 @@ class Child:
         known = self.want == want and self.applied is not None
         return known and not self.doubtful
 
+    def shows(self, body: Manifest) -> bool:
+        """Whether what is remembered is this object in this very version."""
+        metadata = body["metadata"]
+        return not self.gone and self.uid == metadata["uid"] and self.version == _version(body) > 0
+
     @property
     def doubtful(self) -> bool:
         """Whether it is, or may be, another than what we last made of it."""
@@ -100,7 +105,7 @@ class Children:
             return None
         if event_type == "DELETED":
             return self._deleted(known, uid)
-        if known is not None and known.uid == uid and version == known.version > 0 and not known.gone:
+        if known is not None and known.shows(body):
             return None  # the very state that our own write returned
         owner = _owner(known, body)
         if owner is None:
@@ -132,9 +137,12 @@ class Children:
     def applied(self, ref: ObjectRef, owner: Owner, body: Manifest, want: bytes) -> Child:
         """Take in the answer to an apply."""
         self._in_flight.discard(ref)
-        child = self._observed(ref, owner, body)
-        child.want, child.applied = want, child.seen
         known = self._by_ref.get(ref)
+        if known is not None and known.owner == owner and known.shows(body):  # its event was quicker
+            child = replace(known, pruned=False)
+        else:
+            child = self._observed(ref, owner, body)
+        child.want, child.applied = want, child.seen
         if known is not None and known.uid == child.uid and known.version > child.version and not known.gone:
             child = replace(known, owner=owner, want=want, applied=child.applied)
         self._store(child)

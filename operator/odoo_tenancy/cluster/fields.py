@@ -46,10 +46,19 @@ def union(first: FieldSet, second: FieldSet) -> FieldSet:
 
 def project(value: Any, fields: FieldSet) -> Any:
     """The part of a value that the set names, keyed as the set is: the order of items doesn't show in it."""
-    below = list(children(fields))
-    if not below or value is MISSING:
-        return None if value is MISSING else value
-    return {key: project(step(value, key)[1], sub) for key, sub in below}
+    if value is MISSING:
+        return None
+    projected = {}
+    # One turn for each field of each object that a watch shows: `step` and `children`, spelt out.
+    for key, sub in fields.items():
+        if key == ITSELF:
+            continue
+        if key.startswith("f:"):
+            item = value.get(key[2:], MISSING) if isinstance(value, dict) else MISSING
+        else:
+            item = step(value, key)[1]
+        projected[key] = project(item, sub)
+    return projected or value
 
 
 def differing(before: Any, after: Any, fields: FieldSet, at: Path = ()) -> Iterator[Path]:

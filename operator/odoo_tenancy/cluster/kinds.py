@@ -31,9 +31,11 @@ _NAMESPACED: dict[str, dict[str, str]] = {
     "batch/v1": {"Job": "jobs"},
     "cert-manager.io/v1": {"Certificate": "certificates"},
     "coordination.k8s.io/v1": {"Lease": "leases"},
+    "discovery.k8s.io/v1": {"EndpointSlice": "endpointslices"},
     "events.k8s.io/v1": {"Event": "events"},
     "networking.k8s.io/v1": {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies"},
     "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
+    "postgresql.cnpg.io/v1": {"Cluster": "clusters"},
     "traefik.io/v1alpha1": {
         "IngressRoute": "ingressroutes",
         "IngressRouteTCP": "ingressroutetcps",

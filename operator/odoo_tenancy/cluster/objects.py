@@ -11,8 +11,22 @@ from odoo_tenancy.api.meta import GROUP, Key, Manifest
 TENANT = intern(f"{GROUP}/tenant")
 TENANT_NAMESPACE = intern(f"{GROUP}/tenant-namespace")
 TENANT_UID = intern(f"{GROUP}/tenant-uid")
+BACKUP = intern(f"{GROUP}/backup")
+BACKUP_UID = intern(f"{GROUP}/backup-uid")
+RESTORE = intern(f"{GROUP}/restore")
+RESTORE_UID = intern(f"{GROUP}/restore-uid")
+UPKEEP = intern(f"{GROUP}/upkeep")
+UPKEEP_UID = intern(f"{GROUP}/upkeep-uid")
+LAST_BACKUP = intern(f"{GROUP}/last-backup")
 POOL = intern(f"{GROUP}/pool")
 POOL_UID = intern(f"{GROUP}/pool-uid")
+_BESIDE_A_TENANT = (
+    ("TenantBackup", BACKUP, BACKUP_UID),
+    ("TenantRestore", RESTORE, RESTORE_UID),
+    ("RepositoryUpkeep", UPKEEP, UPKEEP_UID),
+)
+"""What has children of its own beside a tenant's, with the labels that name it. The last is no kind of the API: it is
+the care for the tenant's repository, by the tenant's name and its claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,16 @@ class Owner:
 
     @classmethod
     def from_labels(cls, labels: Mapping[str, str]) -> Owner | None:
-        """A tenant's child carries the tenant's labels; a pool's own the pool's UID, and no tenant's."""
+        """A tenant's child carries the tenant's labels; a pool's own the pool's UID, and no tenant's; what was made for
+        one of a tenant's backups or restores, which are beside it, that one's too. Of its last backup there is no object:
+        the tenant is told, and the UID keeps it apart from the tenant's other children."""
+        for kind, named, by_uid in _BESIDE_A_TENANT:
+            if uid := labels.get(by_uid):
+                last = LAST_BACKUP in labels
+                name, namespace = labels.get(TENANT if last else named), labels.get(TENANT_NAMESPACE)
+                if not name or not namespace:
+                    return None
+                return cls("OdooTenant" if last else kind, intern(namespace), intern(name), intern(uid))
         if uid := labels.get(TENANT_UID):
             name, namespace = labels.get(TENANT), labels.get(TENANT_NAMESPACE)
             if not name or not namespace:

@@ -47,6 +47,7 @@ _CONTROLLED = frozenset(
         "PodDisruptionBudget",
         "Service",
         "ServiceAccount",
+        "StatefulSet",
     }
 )
 """Kinds that controllers write to beside the status. On others nobody does, whatever the name."""
@@ -74,6 +75,9 @@ _ANY_LABEL: Path = ("f:metadata", "f:labels", "f:")
 _IDENTITY = frozenset({"f:status", "f:apiVersion", "f:kind"})
 _META = frozenset({"f:labels", "f:annotations"})
 """What counts of the metadata. Finalizers are promises between controllers, and hold nothing open."""
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,5 +253,4 @@ def _writer(entry: Manifest) -> Writer:
 
 
 def _hash(value: Any) -> bytes:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return blake2b(text.encode(), digest_size=16).digest()
+    return blake2b(_CANONICAL.encode(value).encode(), digest_size=16).digest()

@@ -12,7 +12,7 @@ from odoo_tenancy.api.meta import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Of a Deployment: pods of the current template, and whether it has got stuck."""
+    """Of a Deployment or StatefulSet: pods of the current template, and whether it has got stuck."""
 
     wanted: int
     updated: int
@@ -40,6 +40,8 @@ class JobRun:
     reason: str = ""
     message: str = ""
     """Of a failure, the Job controller's words; the pod's own are in its log."""
+    suspended: bool = False
+    """It has not been let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Volume:
     """Name of the PersistentVolume; empty before it is bound."""
     resize: str = ""
     """The condition that a resize waits in, e.g. ``FileSystemResizePending``."""
+    storage_class: str = ""
+    """As asked for, or as the default became; it can't be changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,29 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
+class Instances:
+    """Of a CloudNativePG Cluster. Its Ready condition tells nothing of a failover."""
+
+    wanted: int
+    ready: int
+    phase: str
+    """In CloudNativePG's own words; empty before it looked."""
+    reason: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """As it is at rest."""
+        return self.phase == HEALTHY and self.ready == self.wanted
+
+    def __str__(self) -> str:
+        words = f"{self.phase or 'not looked at yet'}{f' ({self.reason})' if self.reason else ''}"
+        return f"{words}; {self.ready} of {self.wanted} instances are ready"
+
+
+HEALTHY = "Cluster in healthy state"
+
+
+@dataclass(frozen=True, slots=True)
 class PodRun:
     """Of a Pod."""
 
@@ -93,7 +120,7 @@ class PodRun:
     message: str
 
 
-Readiness = Rollout | JobRun | Volume | Scale | Phase | Issued | PodRun
+Readiness = Rollout | JobRun | Volume | Scale | Phase | Issued | Instances | PodRun
 
 
 def readiness(body: Manifest) -> Readiness | None:
@@ -136,6 +163,7 @@ def _job(body: Manifest) -> JobRun:
         failed=status.get("failed", 0),
         reason=failed.get("reason", "") if outcome == "Failed" else "",
         message=failed.get("message", "") if outcome == "Failed" else "",
+        suspended=bool((body.get("spec") or {}).get("suspend")),
     )
 
 
@@ -148,6 +176,7 @@ def _volume(body: Manifest) -> Volume:
         requested=((spec.get("resources") or {}).get("requests") or {}).get("storage", ""),
         volume=spec.get("volumeName", ""),
         resize=next(resizing, ""),
+        storage_class=intern(spec.get("storageClassName") or ""),
     )
 
 
@@ -168,6 +197,16 @@ def _phase(body: Manifest) -> Phase:
 def _issued(body: Manifest) -> Issued:
     ready = _condition(body, "Ready")
     return Issued(ready.get("status") == "True", ready.get("reason", ""), ready.get("message", ""))
+
+
+def _instances(body: Manifest) -> Instances:
+    status = body.get("status") or {}
+    return Instances(
+        wanted=body["spec"].get("instances", 1),
+        ready=status.get("readyInstances", 0),
+        phase=intern(status.get("phase", "")),
+        reason=status.get("phaseReason", ""),
+    )
 
 
 def _pod(body: Manifest) -> PodRun:
@@ -192,10 +231,12 @@ def _condition(body: Manifest, type_: str) -> Manifest:
 
 _READERS: dict[str, Callable[[Manifest], Readiness]] = {
     "Deployment": _rollout,
+    "StatefulSet": _rollout,
     "Job": _job,
     "PersistentVolumeClaim": _volume,
     "HorizontalPodAutoscaler": _scale,
     "Namespace": _phase,
     "Certificate": _issued,
+    "Cluster": _instances,
     "Pod": _pod,
 }

@@ -24,6 +24,18 @@ def merge_difference(before: Manifest, after: Manifest) -> Manifest:
     return difference
 
 
+def merged(before: Manifest, difference: Manifest) -> Manifest:
+    """What a JSON merge patch (RFC 7386) makes of an object."""
+    after = dict(before)
+    for key, new in difference.items():
+        old = after.pop(key, None)
+        if isinstance(new, dict):
+            after[key] = merged(old if isinstance(old, dict) else {}, new)
+        elif new is not None:
+            after[key] = new
+    return after
+
+
 async def patch_status_if_changed(
     cluster: Cluster, ref: ObjectRef, before: Manifest, after: Manifest
 ) -> bool:

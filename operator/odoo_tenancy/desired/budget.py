@@ -19,6 +19,9 @@ from odoo_tenancy.desired.effective import Effective, Resources
 
 _GIBI = Decimal(1024) ** 3
 
+CONNECTIONS_OF_A_BACKUP = 5
+"""CONNECTION LIMIT of each tenant's backup role (``services.postgres``, where a test compares them)."""
+
 
 @dataclass(frozen=True)
 class Need:
@@ -100,35 +103,101 @@ def _gibi(value: Decimal) -> str:
     return f"{(value / _GIBI).quantize(Decimal('0.01')).normalize():f}Gi"
 
 
-def reservation(tenant: OdooTenant, effective: Effective) -> int:
-    """Connections of the pool's budget that a tenant takes; none where its database is elsewhere."""
+def check_redis_memory(pool: HostingPool, *, wanted: int, reserved: int) -> None:
+    """Hold a tenant's ``redis.maxMemory`` against what the pool has left. All in bytes.
+
+    Raises:
+        Waiting: ``RedisBudgetExceeded``, with the arithmetic: another tenant may leave or shrink.
+    """
+    redis = pool.spec.redis
+    budget = int(parse_quantity(redis.memory_budget)) if redis else 0
+    if reserved + wanted <= budget:
+        return
+    raise Waiting(
+        "RedisBudgetExceeded",
+        f"HostingPool {pool.metadata.name} has {_mebi(budget)} of Redis memory (redis.memoryBudget), other tenants "
+        f"reserve {_mebi(reserved)}, this one needs {_mebi(wanted)}: {_mebi(reserved + wanted - budget)} too many. "
+        "Lower spec.redis.maxMemory, raise the pool's memoryBudget as far as the server's memory allows, or choose "
+        "another pool.",
+        retry_after=60.0,
+    )
+
+
+def _mebi(value: int) -> str:
+    return f"{(Decimal(value) / 1024**2).quantize(Decimal('0.1')).normalize():f}Mi"
+
+
+def reservation(effective: Effective) -> int:
+    """Connections of the pool's budget that a tenant takes always; none where its database is elsewhere.
+
+    What comes and goes is set aside once a pool: see :func:`connections_left`.
+    """
     if effective.database_placement != "Pool":
         return 0
-    read_only = tenant.spec.database.read_only_access
-    return effective.connections.limit + (read_only.connection_limit if read_only.enabled else 0)
+    return effective.connections.limit + effective.read_only_connections
 
 
-def check_connections(pool: HostingPool, *, wanted: int, reserved: int) -> None:
+OPERATOR_CONNECTIONS = 4
+"""That the operator holds at most on one server."""
+
+
+@dataclass(frozen=True)
+class ServerNeed:
+    """Connections that a tenant needs on a server of its own, and how that was reckoned."""
+
+    total: int
+    terms: str
+
+
+def own_server_need(effective: Effective) -> ServerNeed:
+    """All that may be open at once: both logins during a rotation, readers, a backup, and the operator."""
+    limit, readers = effective.connections.limit, effective.read_only_connections
+    total = 2 * limit + readers + CONNECTIONS_OF_A_BACKUP + OPERATOR_CONNECTIONS
+    return ServerNeed(
+        total,
+        f"{limit} for Odoo, {limit} more while passwords rotate, {readers} for readers, "
+        f"{CONNECTIONS_OF_A_BACKUP} for a backup",
+    )
+
+
+def connections_left(pool: HostingPool, reserved: int) -> int:
+    """Of the budget, without what is reserved, and without what backups take: as many run at once as the pool lets."""
+    return _connection_budget(pool) - _set_aside_for_backups(pool) - reserved
+
+
+def _connection_budget(pool: HostingPool) -> int:
+    postgres = pool.spec.postgres
+    exact = postgres.connection_budget * Decimal(str(postgres.overcommit))
+    return int(exact.to_integral_value(ROUND_FLOOR))
+
+
+def _set_aside_for_backups(pool: HostingPool) -> int:
+    return pool.spec.backups.max_concurrent * CONNECTIONS_OF_A_BACKUP
+
+
+def check_connections(pool: HostingPool, *, wanted: int, reserved: int, overlap: int) -> None:
     """Hold a tenant's connections against what the pool has left.
 
     Args:
         wanted: connections of this tenant, from :func:`reservation`.
         reserved: the other tenants' together, without this one's.
+        overlap: what rotations of passwords take while both logins of a tenant are open: set aside, so that a full
+            pool can still rotate.
 
     Raises:
         Waiting: ``ConnectionBudgetExceeded``, with the arithmetic: another tenant may leave or shrink.
     """
-    postgres = pool.spec.postgres
-    budget = int(
-        (postgres.connection_budget * Decimal(str(postgres.overcommit))).to_integral_value(ROUND_FLOOR)
-    )
-    if reserved + wanted <= budget:
+    missing = wanted + overlap - connections_left(pool, reserved)
+    if missing <= 0:
         return
+    postgres, backups = pool.spec.postgres, pool.spec.backups.max_concurrent
     raise Waiting(
         "ConnectionBudgetExceeded",
-        f"HostingPool {pool.metadata.name} has {budget} connections (connectionBudget "
-        f"{postgres.connection_budget} × overcommit {postgres.overcommit}), other tenants reserve "
-        f"{reserved}, this one needs {wanted}: {reserved + wanted - budget} too many. Lower "
+        f"HostingPool {pool.metadata.name} has {_connection_budget(pool)} connections (connectionBudget "
+        f"{postgres.connection_budget} × overcommit {postgres.overcommit}); set aside are "
+        f"{_set_aside_for_backups(pool)} for backups ({backups} at once × {CONNECTIONS_OF_A_BACKUP}) and {overlap} "
+        f"for the rotation of passwords (the largest tenant's connections once more); other tenants "
+        f"reserve {reserved}, this one needs {wanted}: {missing} too many. Lower "
         "spec.database.connectionLimit, raise the pool's connectionBudget as far as the server's "
         "max_connections allows, or choose another pool.",
         retry_after=60.0,

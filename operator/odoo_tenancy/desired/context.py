@@ -24,6 +24,15 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """An address beside the server's own, and where it leads to."""
+
+    host: str
+    port: int
+    peers: tuple[Peer, ...] = ()
+
+
+@dataclass(frozen=True)
 class PoolFacts:
     """A pool and what was found out about it: the peers of ``.svc`` names come resolved, with their target
     ports."""
@@ -31,6 +40,9 @@ class PoolFacts:
     pool: HostingPool
     postgres_peers: tuple[Peer, ...] = ()
     redis_peers: tuple[Peer, ...] = ()
+    pooler: Endpoint | None = None
+    """The PgBouncer that answered; ``None``: none did until now, or there is none."""
+    replica_peers: tuple[Peer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,13 @@ class Credentials:
     database_password: str = field(repr=False)
     master_password: str = field(repr=False)
     admin_password: str = field(repr=False)
+    redis_password: str = field(repr=False)
+    backup_password: str = field(default="", repr=False)
+    read_only_password: str = field(default="", repr=False)
+    repository_password: str = field(default="", repr=False)
+    """The tenant's own key to its backups. It never rotates: it opens what was written before, too."""
+    login_slot: str = "a"
+    """Which of the two login roles has ``database_password`` and is Odoo's: it changes with each rotation."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +79,35 @@ class TlsPair:
 
 
 @dataclass(frozen=True)
+class RedisAccess:
+    """A Redis, and the tenant's user on it."""
+
+    host: str
+    port: int
+    tls: str
+    """In libpq's words, as a pool has it."""
+    ca: str | None
+    """PEM of the authority that its certificate is checked against; ``None``: not checked, or the system's."""
+    username: str
+    prefix: str
+    """Of the tenant's keys and channels, with its delimiter."""
+    peers: tuple[Peer, ...] = ()
+    """The server, for the policy of the tenant's pods."""
+
+
+@dataclass(frozen=True)
+class OwnServer:
+    """A PostgreSQL of the tenant's own."""
+
+    host: str
+    port: int
+    tls: str
+    """In libpq's words."""
+    peers: tuple[Peer, ...] = ()
+    """The server, for the policy of the tenant's pods."""
+
+
+@dataclass(frozen=True)
 class TenantContext:
     """One tenant, its pool, and all that its manifests need."""
 
@@ -71,6 +119,11 @@ class TenantContext:
     effective: Effective
     database_host: str
     database_port: int = 5432
+    """Of the server itself."""
+    pooler: Endpoint | None = None
+    """The PgBouncer through which Odoo connects; ``None``: straight."""
+    replica: Endpoint | None = None
+    """Where ``readOnlyAccess`` reads; ``None``: on the server itself."""
     postgres_ca: str | None = None
     """PEM of the authority that PostgreSQL's certificate is checked against; ``None``: not checked, or the
     system's."""
@@ -78,8 +131,31 @@ class TenantContext:
     extra_config: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The options of ``odoo.configFrom``'s Secret."""
     tls: TlsPair | None = None
+    redis: RedisAccess | None = None
+    """``None``: sessions are files on the filestore's volume."""
+    addon_image: str = ""
+    """The operator's own image, from which Odoo's pods take the addon."""
     operator_namespace: str = "odoo-tenancy-system"
+    own_server: OwnServer | None = None
+    """``None``: its database is on the pool's server."""
+
+    @property
+    def odoo_connects_to(self) -> tuple[str, int]:
+        """Host and port for the tenant's pods."""
+        if self.pooler is not None:
+            return self.pooler.host, self.pooler.port
+        return self.database_host, self.database_port
 
     @property
     def uid(self) -> str:
         return self.tenant.metadata.uid
+
+    @property
+    def database_tls(self) -> str:
+        """How the server of its database is trusted, in libpq's words."""
+        return self.own_server.tls if self.own_server else self.pool.pool.spec.postgres.tls.mode
+
+    @property
+    def database_peers(self) -> tuple[Peer, ...]:
+        """Where that server is."""
+        return self.own_server.peers if self.own_server else self.pool.postgres_peers

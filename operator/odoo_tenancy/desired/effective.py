@@ -12,6 +12,7 @@ from odoo_tenancy.api.pool import HostingPool
 from odoo_tenancy.api.shared import ResourceRequirements
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.api.types import duration_seconds, parse_quantity
+from odoo_tenancy.desired import names
 from odoo_tenancy.desired.connections import Connections, connections
 
 Spread = Literal["None", "Preferred", "Required"]
@@ -57,6 +58,10 @@ JOB_RESOURCES = Resources("100m", "512Mi", "1", "2Gi")
 """Of the Jobs that initialise a database and install modules: one process that loads every module's data."""
 
 
+BACKUP_RESOURCES = Resources("100m", "512Mi", "2", "2Gi")
+"""Of the Jobs that back up and verify: they compress, encrypt and hash, and a repository's index is in memory."""
+
+
 @dataclass(frozen=True)
 class Effective:
     """One tenant with nothing left open."""
@@ -78,12 +83,16 @@ class Effective:
     cron: Resources
     job: Resources
     connections: Connections
+    read_only_connections: int
+    """CONNECTION LIMIT of the role of ``readOnlyAccess``; 0 where there is none."""
     rto_seconds: int
     rpo_seconds: int
     drill_every_seconds: int
     alert_severity: str
     database_placement: str
     redis_placement: str
+    redis_max_bytes: int
+    """Of the pool's Redis; 0 where the tenant has none of it."""
 
     @property
     def rolling_pods(self) -> int:
@@ -93,7 +102,7 @@ class Effective:
 
     def status(self) -> dict[str, Any]:
         """``status.effective``."""
-        return {
+        status = {
             "replicas": self.replicas,
             "maxReplicas": self.max_replicas,
             "connectionLimit": self.connections.limit,
@@ -104,9 +113,13 @@ class Effective:
             "alertSeverity": self.alert_severity,
             "databasePlacement": self.database_placement,
             "redisPlacement": self.redis_placement,
+            "redisMaxBytes": self.redis_max_bytes,
             "storageClassName": self.storage_class_name,
             "accessModes": list(self.access_modes),
         }
+        if self.read_only_connections:
+            status["readOnlyConnections"] = self.read_only_connections
+        return status
 
 
 def effective(tenant: OdooTenant, pool: HostingPool) -> Effective:
@@ -115,7 +128,7 @@ def effective(tenant: OdooTenant, pool: HostingPool) -> Effective:
     Raises:
         Refused: ``AccessModeAllowsOneReplica``: more web replicas than the volume lets run;
             ``AccessModeNotSupported``: ReadWriteOncePod;
-            ``DatabasePlacementNotSupported``: a server that is not the pool's;
+            ``DedicatedNeedsOwnNamespace``, ``DataNamespaceTooLong``: no place for a Redis of its own;
             ``ConnectionLimitTooLow``: the role's limit cannot feed the processes that may run at once.
     """
     spec = tenant.spec
@@ -123,6 +136,9 @@ def effective(tenant: OdooTenant, pool: HostingPool) -> Effective:
     modes = tuple(spec.filestore.access_modes or pool.spec.storage.access_modes)
     single_node = _single_node(modes)
     replicas, max_replicas = _replicas(tenant, tier, single_node)
+    redis = _redis_placement(tenant, pool)
+    if spec.database.placement == "Dedicated":
+        _check_data_namespace(tenant, pool, "database")
     return Effective(
         replicas=replicas,
         max_replicas=max_replicas,
@@ -141,14 +157,20 @@ def effective(tenant: OdooTenant, pool: HostingPool) -> Effective:
             workers=spec.web.workers,
             cron_threads=spec.cron.threads,
         ),
+        read_only_connections=_read_only_connections(tenant),
         rto_seconds=int(duration_seconds(spec.objectives.rto or tier.rto)),
         rpo_seconds=int(duration_seconds(spec.objectives.rpo or tier.rpo)),
         drill_every_seconds=int(duration_seconds(spec.objectives.drill_every or tier.drill_every)),
         alert_severity=tier.severity,
-        database_placement=_database_placement(tenant),
-        # Sessions are files on the filestore's volume until the operator hands out Redis users.
-        redis_placement="None",
+        database_placement=tenant.spec.database.placement or "Pool",
+        redis_placement=redis,
+        redis_max_bytes=int(parse_quantity(spec.redis.max_memory)) if redis == "Pool" else 0,
     )
+
+
+def _read_only_connections(tenant: OdooTenant) -> int:
+    access = tenant.spec.database.read_only_access
+    return access.connection_limit if access.enabled else 0
 
 
 def _single_node(modes: tuple[str, ...]) -> bool:
@@ -206,12 +228,28 @@ def _smaller(one: str, other: str) -> str:
     return one if parse_quantity(one) <= parse_quantity(other) else other
 
 
-def _database_placement(tenant: OdooTenant) -> str:
-    placement = tenant.spec.database.placement
-    if placement not in (None, "Pool"):
+def _redis_placement(tenant: OdooTenant, pool: HostingPool) -> str:
+    """``Pool`` is the default of every tenant; a pool without a Redis leaves its sessions in files."""
+    placement = tenant.spec.redis.placement
+    if placement == "Dedicated":
+        _check_data_namespace(tenant, pool, "redis")
+    return "None" if placement == "Pool" and pool.spec.redis is None else placement
+
+
+def _check_data_namespace(tenant: OdooTenant, pool: HostingPool, part: str) -> None:
+    if tenant.spec.tenancy == "Shared":  # the schema says so too; this is for objects from before it did
         raise Refused(
-            "DatabasePlacementNotSupported",
-            f"spec.database.placement is {placement}, which this version of the operator does not bring: use "
-            "Pool.",
+            "DedicatedNeedsOwnNamespace",
+            f"A Shared tenant can't have a {part} server of its own: its pool's namespace has no data namespace beside it. "
+            f"Choose another spec.{part}.placement.",
         )
-    return "Pool"
+    name = names.data_namespace(tenant, pool.spec.namespace)
+    if len(name) > _NAMESPACE_LIMIT:
+        raise Refused(
+            "DataNamespaceTooLong",
+            f"spec.{part}.placement is Dedicated, which needs a namespace {name}, but that has {len(name)} characters of "
+            f"{_NAMESPACE_LIMIT}: choose a shorter spec.namespace (in a new OdooTenant), or placement Pool.",
+        )
+
+
+_NAMESPACE_LIMIT = 63

@@ -1,5 +1,5 @@
-"""The Jobs at a database: initialisation, modules or languages that were asked for later, and a look at
-whether another image fits it."""
+"""The Jobs at a database: initialisation, modules or languages that were asked for later, a look at whether another image
+fits it, and the neutralization of a copy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def modules(ctx: TenantContext) -> Manifest:
     return _fill(ctx, "modules", [])
 
 
-def job_name(ctx: TenantContext, part: str) -> str:
+def job_name(ctx: TenantContext, part: str, *more: str) -> str:
     """A Job cannot be changed, so what it does is in its name."""
     odoo = ctx.tenant.spec.odoo
     work = names.digest(
@@ -38,6 +38,7 @@ def job_name(ctx: TenantContext, part: str) -> str:
         *sorted(odoo.languages),
         str(odoo.demo),
         ctx.claim,
+        *filter(None, more),
         length=8,
     )
     return names.child(ctx.tenant, ctx.claim, f"{part}-{work}")
@@ -46,6 +47,17 @@ def job_name(ctx: TenantContext, part: str) -> str:
 def image_check(ctx: TenantContext) -> Manifest:
     """Tells, in the image that is asked for, whether it may serve the database as it is."""
     return _job(ctx, "image", scripts.CHECK_IMAGE, [])
+
+
+def neutralization(ctx: TenantContext, database: str = "") -> Manifest:
+    """Takes from a copy what sends mail, takes money or acts by itself. It needs no filestore.
+
+    Args:
+        database: another one than the tenant's own, such as one that is to take its place.
+    """
+    arguments = [f"--database={database}"] if database else []
+    manifest = _job(ctx, "neutralize", scripts.NEUTRALIZE, arguments)
+    return {**manifest, "metadata": {**manifest["metadata"], "name": job_name(ctx, "neutral", database)}}
 
 
 def _fill(ctx: TenantContext, part: str, options: list[str]) -> Manifest:

@@ -4,6 +4,7 @@ without a token."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 
 from odoo_tenancy.api.meta import Manifest
@@ -11,12 +12,9 @@ from odoo_tenancy.api.shared import QuotaSpec
 from odoo_tenancy.api.types import parse_quantity
 from odoo_tenancy.desired import labels, names
 from odoo_tenancy.desired.context import TenantContext
-from odoo_tenancy.desired.effective import Resources
+from odoo_tenancy.desired.effective import BACKUP_RESOURCES, Resources
 
 SERVICE_ACCOUNT = "odoo"
-_CONCURRENT_JOBS = 2
-"""Jobs of one tenant that may run at once: say a backup, and the installation of a module."""
-
 POD_SECURITY = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 
 
@@ -32,7 +30,7 @@ def build(ctx: TenantContext) -> list[Manifest]:
         limit_range(namespace, marks),
         service_account(namespace, labels.for_tenant(ctx.tenant, "identity")),
         running_quota(namespace, marks, quota),
-        jobs_quota(namespace, marks, ctx.effective.job, _CONCURRENT_JOBS),
+        jobs_quota(namespace, marks, {ctx.effective.job: 1, BACKUP_RESOURCES: 1}),
         objects_quota(namespace, marks, quota),
     ]
 
@@ -54,15 +52,19 @@ def running_quota(namespace: str, marks: dict[str, str], quota: QuotaSpec) -> Ma
     return _quota(namespace, "odoo-running", marks, hard, ["NotTerminating"])
 
 
-def jobs_quota(namespace: str, marks: dict[str, str], job: Resources, count: int) -> Manifest:
+def jobs_quota(namespace: str, marks: dict[str, str], jobs: Mapping[Resources, int]) -> Manifest:
     """Limits of Jobs, which all have an activeDeadlineSeconds: apart, so that a full tenant can still be
-    backed up."""
-    cpu = count * parse_quantity(job.cpu_limit)
-    memory = count * parse_quantity(job.memory_limit) / Decimal(1024) ** 2
+    backed up.
+
+    Args:
+        jobs: how many of which size may run at once: say a backup, and the installation of a module.
+    """
+    cpu = sum((count * parse_quantity(job.cpu_limit) for job, count in jobs.items()), Decimal())
+    memory = sum((count * parse_quantity(job.memory_limit) for job, count in jobs.items()), Decimal())
     hard = {
         "limits.cpu": f"{cpu.normalize():f}",
-        "limits.memory": f"{math.ceil(memory)}Mi",
-        "pods": str(count),
+        "limits.memory": f"{math.ceil(memory / Decimal(1024) ** 2)}Mi",
+        "pods": str(sum(jobs.values())),
     }
     return _quota(namespace, "odoo-jobs", marks, hard, ["Terminating"])
 

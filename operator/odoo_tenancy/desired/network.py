@@ -7,6 +7,7 @@ Probes come from the kubelet, whose traffic from the pod's own node is let throu
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from odoo_tenancy.api.errors import Refused
@@ -43,7 +44,7 @@ def build(ctx: TenantContext) -> list[Manifest]:
             namespace,
             marks,
             {
-                "podSelector": {"matchLabels": labels.of_tenant(ctx.uid)},
+                "podSelector": {**_but_backups(), "matchLabels": labels.of_tenant(ctx.uid)},
                 "policyTypes": ["Ingress", "Egress"],
                 "egress": _egress(ctx),
             },
@@ -62,6 +63,12 @@ def build(ctx: TenantContext) -> list[Manifest]:
     if ctx.tenant.spec.tenancy == "Dedicated":
         policies.append(default_deny(namespace, marks))
     return policies
+
+
+def _but_backups() -> Manifest:
+    """The Jobs of a backup have policies of their own (``backup_jobs.py``), which open less and the store."""
+    others = {"key": labels.COMPONENT, "operator": "NotIn", "values": list(labels.BACKUP_COMPONENTS)}
+    return {"matchExpressions": [others]}
 
 
 def default_deny(namespace: str, marks: dict[str, str]) -> Manifest:
@@ -88,10 +95,15 @@ def _egress(ctx: TenantContext) -> list[Manifest]:
         for rules in (ctx.pool.pool.spec.network.egress, ctx.tenant.spec.network.egress)
         for rule in rules
     ]
-    return [_dns(), *_peers(ctx.pool.postgres_peers), *_peers(asked)]
+    redis = ctx.redis.peers if ctx.redis is not None else ()
+    # The server stays open beside its pooler: pods of before a pooler was named go on until the new ones serve.
+    pooler = ctx.pooler.peers if ctx.pooler is not None else ()
+    servers = (*ctx.database_peers, *pooler, *redis)
+    return [dns(), *to_peers(servers), *to_peers(asked)]
 
 
-def _dns() -> Manifest:
+def dns() -> Manifest:
+    """The egress rule that lets names be looked up in the cluster's own resolver."""
     resolver = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
         "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
@@ -99,7 +111,12 @@ def _dns() -> Manifest:
     return {"to": [resolver], "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
-def _peers(peers: Iterable[Peer]) -> list[Manifest]:
+def to_peers(peers: Iterable[Peer]) -> list[Manifest]:
+    """One egress rule for each.
+
+    Raises:
+        Refused: ``EgressNotAllowed``.
+    """
     return [
         {"to": [_destination(peer)], **({"ports": _tcp(peer.ports)} if peer.ports else {})} for peer in peers
     ]
@@ -123,6 +140,13 @@ def _block(cidr: str) -> Manifest:
     Raises:
         Refused: ``EgressNotAllowed``: it lies within a network that is never opened.
     """
+    left_out = _left_out(cidr)
+    return {"cidr": cidr, **({"except": list(left_out)} if left_out else {})}
+
+
+@lru_cache(maxsize=1024)
+def _left_out(cidr: str) -> tuple[str, ...]:
+    """Most tenants ask for the same few, at every look."""
     network = ip_network(cidr)
     for forbidden in map(ip_network, _METADATA):
         if _within(network, forbidden):
@@ -131,12 +155,8 @@ def _block(cidr: str) -> Manifest:
                 f"network.egress names {cidr}, which is within {forbidden}: node-local addresses, where "
                 "cloud metadata services hand out the node's credentials, are never opened. Take it out.",
             )
-    left_out = [
-        str(special)
-        for special in map(ip_network, (*_METADATA, *_INSIDE))
-        if special != network and _within(special, network)
-    ]
-    return {"cidr": cidr, **({"except": left_out} if left_out else {})}
+    specials = map(ip_network, (*_METADATA, *_INSIDE))
+    return tuple(str(s) for s in specials if s != network and _within(s, network))
 
 
 def _within(inner: _Network, outer: _Network) -> bool:

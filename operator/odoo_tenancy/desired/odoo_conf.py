@@ -14,10 +14,13 @@ DATA_DIR = "/var/lib/odoo"
 CONFIG_DIR = "/etc/odoo"
 CONFIG_FILE = f"{CONFIG_DIR}/odoo.conf"
 CA_FILE = f"{CONFIG_DIR}/postgres-ca.crt"
+REDIS_CA_FILE = f"{CONFIG_DIR}/redis-ca.crt"
+REDIS_PASSWORD_FILE = f"{CONFIG_DIR}/redis-password"
 HTTP_PORT = 8069
 GEVENT_PORT = 8072
 """Odoo's websocket; listens only where ``workers`` is above 0."""
 
+_SECRET = frozenset({"admin_passwd", "db_password"})
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -30,6 +33,13 @@ def render(ctx: TenantContext) -> str:
     """
     options = {**asked_options(ctx), **_owned(ctx)}
     lines = [f"{name} = {value}" for name, value in sorted(options.items())]
+    return "\n".join(["[options]", *lines, ""])
+
+
+def without_secrets(ctx: TenantContext) -> str:
+    """The same without the options whose values are nobody else's business: for the manifest of a backup."""
+    options = {**ctx.tenant.spec.odoo.config, **_owned(ctx)}
+    lines = [f"{name} = {value}" for name, value in sorted(options.items()) if name not in _SECRET]
     return "\n".join(["[options]", *lines, ""])
 
 
@@ -69,17 +79,18 @@ def _checked(options: Mapping[str, str], where: str) -> dict[str, str]:
 
 def _owned(ctx: TenantContext) -> dict[str, str]:
     spec, share = ctx.tenant.spec, ctx.effective.connections
+    host, port = ctx.odoo_connects_to
     return {
         "admin_passwd": ctx.credentials.master_password,
         "data_dir": DATA_DIR,
-        "db_host": ctx.database_host,
+        "db_host": host,
         "db_maxconn": str(share.per_web),
         "db_maxconn_gevent": str(share.per_gevent),
         "db_name": names.database(ctx.claim),
         "db_password": ctx.credentials.database_password,
-        "db_port": str(ctx.database_port),
-        "db_sslmode": ctx.pool.pool.spec.postgres.tls.mode,
-        "db_user": names.login_role(ctx.claim),
+        "db_port": str(port),
+        "db_sslmode": ctx.database_tls,
+        "db_user": names.login_role(ctx.claim, ctx.credentials.login_slot),
         "gevent_port": str(GEVENT_PORT),
         # Not left to the default: from 20.0 on that is the loopback interface.
         "http_interface": "0.0.0.0",  # noqa: S104 - in a pod whose ingress is denied but from Traefik
@@ -88,7 +99,7 @@ def _owned(ctx: TenantContext) -> dict[str, str]:
         # The web processes run no crons; the cron Deployment says so on its command line.
         "max_cron_threads": "0",
         "proxy_mode": "True",
-        "server_wide_modules": "base,rpc,web",
+        "server_wide_modules": "base,rpc,web,odoo_tenancy",
         # A boolean since 19.0: True keeps demonstration data out of modules that somebody installs later.
         "without_demo": "False" if spec.odoo.demo else "True",
         "workers": str(spec.web.workers),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from odoo_tenancy.api.meta import Manifest
-from odoo_tenancy.desired import labels, names, namespace, odoo_conf, scripts, secrets
+from odoo_tenancy.desired import addon, labels, names, namespace, odoo_conf, scripts, secrets
 from odoo_tenancy.desired.context import TenantContext
 from odoo_tenancy.desired.effective import Resources
 
@@ -20,6 +20,11 @@ CONTAINER = "odoo"
 CONFIG_DIGEST = "odootenancy.io/config-digest"
 SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, and so Odoo's images, keep the certificate authorities."""
+CONTAINER_SECURITY: Manifest = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
 _SECRET_MODE = 0o440
 """Of mounted Secrets: for the owner and ``fsGroup``."""
 _SCRATCH = "2Gi"
@@ -50,11 +55,12 @@ def template(ctx: TenantContext, process: Process, container: Manifest, pod: Man
             "automountServiceAccountToken": False,
             "containers": [{**_container(ctx, process), **container}],
             "enableServiceLinks": False,
+            "initContainers": [addon.init_container(ctx, process.resources)],
             "securityContext": _pod_security(ctx),
             "serviceAccountName": namespace.SERVICE_ACCOUNT,
             "terminationGracePeriodSeconds": process.grace_seconds,
             "volumes": _volumes(ctx, process),
-            **_placement(ctx, process),
+            **placement(ctx, mounts_filestore=process.mounts_filestore),
             **_pull_secrets(ctx),
             **pod,
         },
@@ -76,11 +82,7 @@ def _container(ctx: TenantContext, process: Process) -> Manifest:
         "command": list(process.command),
         "env": _environment(ctx),
         "resources": process.resources.manifest(),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": dict(CONTAINER_SECURITY),
         # Its last lines become a condition's message where a process dies without a word of its own.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(ctx, process),
@@ -88,8 +90,8 @@ def _container(ctx: TenantContext, process: Process) -> Manifest:
 
 
 def _environment(ctx: TenantContext) -> list[dict[str, str]]:
-    variables = {"HOME": "/tmp"}  # noqa: S108 - the pod's own emptyDir
-    if ctx.pool.pool.spec.postgres.tls.mode.startswith("verify-"):
+    variables = {"HOME": "/tmp", **addon.variables(ctx)}  # noqa: S108 - the pod's own emptyDir
+    if ctx.database_tls.startswith("verify-"):
         variables["PGSSLROOTCERT"] = odoo_conf.CA_FILE if ctx.postgres_ca is not None else SYSTEM_AUTHORITIES
     return [{"name": name, "value": value} for name, value in sorted(variables.items())]
 
@@ -97,12 +99,12 @@ def _environment(ctx: TenantContext) -> list[dict[str, str]]:
 def _mounts(ctx: TenantContext, process: Process) -> list[Manifest]:
     # File by file: a whole Secret is mounted as links into a folder that goes when the Secret changes, and Odoo
     # hands the folder's name to the processes that it starts later. A change comes with new pods instead.
-    files = [odoo_conf.CONFIG_FILE, *([odoo_conf.CA_FILE] if ctx.postgres_ca is not None else [])]
     mounts: list[Manifest] = [
         *(
             {"name": "config", "mountPath": file, "subPath": file.rpartition("/")[2], "readOnly": True}
-            for file in files
+            for file in _files(ctx)
         ),
+        addon.mount(),
         {"name": "filestore", "mountPath": odoo_conf.DATA_DIR},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
     ]
@@ -111,12 +113,25 @@ def _mounts(ctx: TenantContext, process: Process) -> list[Manifest]:
     return mounts
 
 
+def _files(ctx: TenantContext) -> list[str]:
+    """Those of the configuration's Secret."""
+    files = [odoo_conf.CONFIG_FILE]
+    if ctx.postgres_ca is not None:
+        files.append(odoo_conf.CA_FILE)
+    if ctx.redis is not None:
+        files.append(odoo_conf.REDIS_PASSWORD_FILE)
+        if ctx.redis.ca is not None:
+            files.append(odoo_conf.REDIS_CA_FILE)
+    return files
+
+
 def _volumes(ctx: TenantContext, process: Process) -> list[Manifest]:
     config = names.child(ctx.tenant, ctx.claim, "config")
     filestore: Manifest = {"emptyDir": {}}
     if process.mounts_filestore:
         filestore = {"persistentVolumeClaim": {"claimName": names.volume_claim(ctx.claim)}}
     volumes: list[Manifest] = [
+        addon.volume(),
         {"name": "config", "secret": {"secretName": config, "defaultMode": _SECRET_MODE}},
         {"name": "filestore", **filestore},
         {"name": "tmp", "emptyDir": {"sizeLimit": _SCRATCH}},
@@ -139,23 +154,30 @@ def _pod_security(ctx: TenantContext) -> Manifest:
     }
 
 
-def _placement(ctx: TenantContext, process: Process) -> Manifest:
-    nodes = ctx.pool.pool.spec.nodes
-    placement: Manifest = {}
-    if nodes.selector:
-        placement["nodeSelector"] = dict(sorted(nodes.selector.items()))
-    if nodes.tolerations:
-        placement["tolerations"] = [
+def nodes(ctx: TenantContext) -> Manifest:
+    """Where the pool's pods may run, as fields of a pod's spec."""
+    asked = ctx.pool.pool.spec.nodes
+    found: Manifest = {}
+    if asked.selector:
+        found["nodeSelector"] = dict(sorted(asked.selector.items()))
+    if asked.tolerations:
+        found["tolerations"] = [
             {
                 key: value
                 for key, value in toleration.model_dump(by_alias=True).items()
                 if value not in ("", None)
             }
-            for toleration in nodes.tolerations
+            for toleration in asked.tolerations
         ]
-    if process.mounts_filestore and ctx.effective.single_node:
-        placement["affinity"] = {"podAffinity": _beside_the_volume(ctx)}
-    return placement
+    return found
+
+
+def placement(ctx: TenantContext, *, mounts_filestore: bool) -> Manifest:
+    """Where a pod of the tenant may run, as fields of its spec."""
+    found = nodes(ctx)
+    if mounts_filestore and ctx.effective.single_node:
+        found["affinity"] = {"podAffinity": _beside_the_volume(ctx)}
+    return found
 
 
 def _beside_the_volume(ctx: TenantContext) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.desired import labels, namespace, network
 from odoo_tenancy.desired.context import PoolFacts
-from odoo_tenancy.desired.effective import JOB_RESOURCES
+from odoo_tenancy.desired.effective import BACKUP_RESOURCES, JOB_RESOURCES
 
 _MARGIN = 4
 """Jobs beyond backups and drills that may run at once: databases that are being initialised, modules
@@ -17,13 +17,16 @@ def build(facts: PoolFacts) -> list[Manifest]:
     pool = facts.pool
     spec, where = pool.spec, pool.spec.namespace
     marks = labels.for_pool(pool.metadata.name, pool.metadata.uid, "namespace")
-    jobs = spec.backups.max_concurrent + spec.drills.max_concurrent + _MARGIN
+    jobs = {
+        JOB_RESOURCES: spec.drills.max_concurrent + _MARGIN,
+        BACKUP_RESOURCES: spec.backups.max_concurrent,
+    }
     return [
         labels.manifest("v1", "Namespace", where, None, {**marks, **namespace.POD_SECURITY}),
         network.default_deny(where, {**marks, labels.COMPONENT: "network"}),
         namespace.limit_range(where, marks),
         namespace.service_account(where, {**marks, labels.COMPONENT: "identity"}),
         namespace.running_quota(where, marks, spec.quota),
-        namespace.jobs_quota(where, marks, JOB_RESOURCES, jobs),
+        namespace.jobs_quota(where, marks, jobs),
         namespace.objects_quota(where, marks, spec.quota),
     ]

@@ -14,7 +14,8 @@ DIRECTORY = "/opt/odoo-tenancy"
 INITIALIZE = f"{DIRECTORY}/initialize.py"
 CHECK_IMAGE = f"{DIRECTORY}/check_image.py"
 CRON_PROBE = f"{DIRECTORY}/cron_probe.py"
-_SCRIPTS = ("check_image.py", "cron_probe.py", "initialize.py")
+NEUTRALIZE = f"{DIRECTORY}/neutralize.py"
+_SCRIPTS = ("check_image.py", "cron_probe.py", "initialize.py", "neutralize.py")
 
 
 @cache

@@ -13,16 +13,21 @@ from odoo_tenancy.desired.namespace import of
 
 
 def configuration(ctx: TenantContext) -> Manifest:
-    """``odoo.conf``, and the authority of PostgreSQL's certificate where there is one."""
+    """``odoo.conf``, the password of the Redis user, and the authorities of the servers' certificates."""
     files = {"odoo.conf": odoo_conf.render(ctx).encode()}
     if ctx.postgres_ca is not None:
         files["postgres-ca.crt"] = ctx.postgres_ca.encode()
+    if ctx.redis is not None:
+        files["redis-password"] = ctx.credentials.redis_password.encode()
+        if ctx.redis.ca is not None:
+            files["redis-ca.crt"] = ctx.redis.ca.encode()
     return _secret(ctx, names.child(ctx.tenant, ctx.claim, "config"), "config", files)
 
 
 def configuration_digest(ctx: TenantContext) -> str:
-    """Changes when odoo.conf does: on the pod template it makes a changed configuration roll out."""
-    return names.digest(odoo_conf.render(ctx), ctx.postgres_ca or "", length=32)
+    """Changes when a file of the Secret does: on the pod template it makes a changed configuration roll out."""
+    redis = (ctx.credentials.redis_password, ctx.redis.ca or "") if ctx.redis else ()
+    return names.digest(odoo_conf.render(ctx), ctx.postgres_ca or "", *redis, length=32)
 
 
 def pull_secret_name(ctx: TenantContext, name: str) -> str:
@@ -64,7 +69,12 @@ def administrator(ctx: TenantContext, url: str) -> Manifest:
         "password": ctx.credentials.admin_password.encode(),
         "url": url.encode(),
     }
-    manifest = _secret(ctx, names.admin_secret(ctx.tenant), "administrator", files)
+    return beside_tenant(ctx, names.admin_secret(ctx.tenant), "administrator", files)
+
+
+def beside_tenant(ctx: TenantContext, name: str, component: str, files: Mapping[str, bytes]) -> Manifest:
+    """A Secret for people, beside the CR."""
+    manifest = _secret(ctx, name, component, files)
     manifest["metadata"]["namespace"] = ctx.tenant.metadata.namespace
     return manifest
 

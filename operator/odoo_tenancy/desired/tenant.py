@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 from odoo_tenancy.api.meta import Manifest
-from odoo_tenancy.desired import jobs, namespace, network, scripts, secrets, storage
+from odoo_tenancy.desired import jobs, namespace, network, read_only, scripts, secrets, storage
 from odoo_tenancy.desired import routing as edge
 from odoo_tenancy.desired import workload as odoo
 from odoo_tenancy.desired.context import TenantContext
-
-
-@dataclass(frozen=True, order=True)
-class Ref:
-    """Which object a manifest is of. ``namespace`` is empty for those of the cluster."""
-
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-
-
-def ref(manifest: Manifest) -> Ref:
-    """The object that a manifest is of."""
-    metadata = manifest["metadata"]
-    return Ref(manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"])
-
-
-def refs(manifests: Iterable[Manifest]) -> frozenset[Ref]:
-    """What should exist: everything of the tenant's that is not among it is pruned."""
-    return frozenset(ref(manifest) for manifest in manifests)
 
 
 def fences(ctx: TenantContext) -> list[Manifest]:
@@ -40,7 +16,7 @@ def fences(ctx: TenantContext) -> list[Manifest]:
         Refused: a network that is not allowed.
     """
     own = namespace.build(ctx) if ctx.tenant.spec.tenancy == "Dedicated" else []
-    return [*own, *network.build(ctx)]
+    return [*own, *network.build(ctx), *read_only.policies(ctx)]
 
 
 def volume(ctx: TenantContext) -> list[Manifest]:
@@ -72,9 +48,19 @@ def image_check(ctx: TenantContext) -> list[Manifest]:
     return [jobs.image_check(ctx)]
 
 
+def neutralization(ctx: TenantContext, database: str = "") -> list[Manifest]:
+    """The Job that neutralizes a copy; wanted until it is done."""
+    return [jobs.neutralization(ctx, database)]
+
+
 def administrator(ctx: TenantContext) -> list[Manifest]:
     """The Secret with the administrator's password, beside the CR. Before the route."""
     return [secrets.administrator(ctx, edge.url(ctx))]
+
+
+def reporting(ctx: TenantContext) -> list[Manifest]:
+    """The Secret with the login of ``readOnlyAccess``, beside the CR, where there is one."""
+    return [read_only.secret(ctx)] if ctx.tenant.spec.database.read_only_access.enabled else []
 
 
 def workload(ctx: TenantContext, *, stopped: bool = False) -> list[Manifest]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 from odoo_tenancy.api.meta import Manifest
-from odoo_tenancy.desired import labels, names, odoo_conf, pods, scripts
+from odoo_tenancy.desired import addon, labels, names, odoo_conf, pods, scripts
 from odoo_tenancy.desired.context import TenantContext
 from odoo_tenancy.desired.namespace import of
 
 GRACE_SECONDS = 90
-"""From SIGTERM to SIGKILL: requests that run may end."""
-DRAIN_SECONDS = 5
-"""Before SIGTERM: until Traefik has heard that the pod goes and sends it nothing new."""
+"""From a pod's deletion to SIGKILL, the drain included: requests that run may end."""
+DRAIN_SECONDS = 10
+"""Before SIGTERM: until Traefik has heard that the pod goes and sends it nothing new. That took eight seconds on a node
+with eight times the load that it can bear, and whatever comes later waits in vain and is lost."""
 START_SECONDS = 600
 """How long a start may take before it is tried again: a large registry on a busy node takes minutes."""
 LIVENESS_PERIOD = 10
@@ -49,7 +50,7 @@ def cron_name(ctx: TenantContext) -> str:
 def _web(ctx: TenantContext, stopped: bool) -> Manifest:
     process = pods.Process(
         component="web",
-        command=("odoo",),
+        command=addon.COMMAND,
         resources=ctx.effective.web,
         grace_seconds=GRACE_SECONDS,
     )
@@ -111,7 +112,7 @@ def _time_limit(ctx: TenantContext) -> int:
 def _cron(ctx: TenantContext, stopped: bool) -> Manifest:
     process = pods.Process(
         component="cron",
-        command=("odoo",),
+        command=addon.COMMAND,
         resources=ctx.effective.cron,
         grace_seconds=GRACE_SECONDS,
         mounts_scripts=True,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from odoo_tenancy.api.errors import Refused, Waiting
 from odoo_tenancy.api.tenant import OdooTenant
-from odoo_tenancy.desired.budget import check_connections, check_quota, reservation
+from odoo_tenancy.desired.budget import check_connections, check_quota, check_redis_memory, reservation
 from odoo_tenancy.desired.effective import Effective
-from odoo_tenancy.reconcile.memory import Pools, PoolState, TenantRecord, Tenants
+from odoo_tenancy.reconcile.memory import Pools, PoolState, Reservation, TenantRecord, Tenants
 
 LOOK_AGAIN = 60.0
 """Seconds: a pool that changes wakes its tenants by itself; this is for what no watch tells."""
@@ -35,16 +35,8 @@ def refuse_what_is_not_there_yet(tenant: OdooTenant) -> None:
     Raises:
         Refused: ``NotSupported``.
     """
-    database = tenant.spec.database
-    asked = [
-        ("spec.bootstrap", tenant.spec.bootstrap is not None),
-        (
-            "spec.database.placement: " + (database.placement or ""),
-            database.placement in ("Dedicated", "External"),
-        ),
-        ("spec.database.readOnlyAccess", database.read_only_access.enabled),
-        ("spec.redis.placement: Dedicated", tenant.spec.redis.placement == "Dedicated"),
-    ]
+    start = tenant.spec.bootstrap
+    asked = [("spec.bootstrap.fromRepository", start is not None and start.from_repository is not None)]
     named = [field for field, is_asked in asked if is_asked]
     if named:
         raise Refused(
@@ -54,11 +46,12 @@ def refuse_what_is_not_there_yet(tenant: OdooTenant) -> None:
 
 
 def admit(tenants: Tenants, pool: PoolState, tenant: OdooTenant, effective: Effective) -> None:
-    """Give the tenant its place and reserve its connections. No await between the check and the reservation.
+    """Give the tenant its place and reserve its share of the servers. No await between the check and the reservation.
 
     Raises:
         Refused: ``PoolDeleted``, ``PoolCordoned``, ``PoolFull``, ``QuotaTooSmall``.
-        Waiting: ``ConnectionBudgetExceeded``; who is in already is told only when it asks for more than it holds.
+        Waiting: ``ConnectionBudgetExceeded``, ``RedisBudgetExceeded``; who is in already is told only when it asks for
+            more than it holds.
     """
     record = tenants.get(tenant.key)
     admitted = record is not None and record.admitted
@@ -85,9 +78,17 @@ def admit(tenants: Tenants, pool: PoolState, tenant: OdooTenant, effective: Effe
                 LOOK_AGAIN,
             )
     check_quota(tenant, effective)
-    wanted = reservation(tenant, effective)
-    if wanted > tenants.held(tenant.key):
-        check_connections(pool.facts.pool, wanted=wanted, reserved=tenants.reserved(name, but=tenant.key))
+    wanted = Reservation(reservation(effective), effective.redis_max_bytes)
+    held, others = tenants.held(tenant.key), tenants.reserved(name, but=tenant.key)
+    if wanted.connections > held.connections:
+        overlap = max(
+            wanted.connections, tenants.largest(name, but=tenant.key), sum(pool.postgres.rotating.values())
+        )
+        check_connections(
+            pool.facts.pool, wanted=wanted.connections, reserved=others.connections, overlap=overlap
+        )
+    if wanted.redis_bytes > held.redis_bytes:
+        check_redis_memory(pool.facts.pool, wanted=wanted.redis_bytes, reserved=others.redis_bytes)
     tenants.admit(tenant.key, wanted)
 
 

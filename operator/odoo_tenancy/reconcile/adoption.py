@@ -8,36 +8,55 @@ from odoo_tenancy.api.errors import Refused, Waiting
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.desired import names
-from odoo_tenancy.reconcile import volumes
+from odoo_tenancy.reconcile import postgres_own, volumes
 from odoo_tenancy.reconcile.credentials import Vault, owner_mark, secret
-from odoo_tenancy.reconcile.deletion import database_of
 from odoo_tenancy.reconcile.look import vault_labels
 from odoo_tenancy.reconcile.memory import PoolState
 from odoo_tenancy.reconcile.report import Report
+from odoo_tenancy.reconcile.server_state import ServerState
+from odoo_tenancy.reconcile.tenant_database import database_of
 from odoo_tenancy.reconcile.world import World
 
 
-async def adopt(world: World, tenant: OdooTenant, manifest: Manifest, pool: PoolState, report: Report) -> str:
+async def adopt(
+    world: World,
+    tenant: OdooTenant,
+    manifest: Manifest,
+    pool: PoolState,
+    postgres: ServerState,
+    report: Report,
+) -> str:
     """The claim that is taken over, all of whose parts are this tenant's afterwards; empty where none is asked for.
 
     Raises:
-        Refused: ``NothingToAdopt``, ``AdoptionNotAllowed``.
+        Refused: ``NothingToAdopt``, ``AdoptionNotAllowed``, ``DataNamespaceDiffers``.
     """
     claim = tenant.spec.adopt.claim
     if not claim:
         await _mention_former(world, tenant, report)
         return ""
     vault = await _adoptable(world, tenant, claim)
-    if pool.server is None:
-        raise pool.postgres_problem or Waiting("PoolNotReady", "The pool was not looked at yet.", 2.0)
-    await pool.server.adopt(database_of(claim), vault.credentials.database_password)
+    if tenant.spec.database.placement == "Dedicated":
+        where = names.data_namespace(tenant, pool.facts.pool.spec.namespace)
+        await postgres_own.taken_back(world, tenant, postgres, where, vault)
+    if postgres.server is None:
+        raise postgres.problem or Waiting("PoolNotReady", "The pool was not looked at yet.", 2.0)
+    wanted = database_of(claim, slot=vault.credentials.login_slot)
+    await postgres.server.adopt(wanted, vault.credentials.database_password)
     await volumes.offer(world.cluster, claim, names.namespace(tenant, pool.facts.pool.spec.namespace))
     taken = replace(
-        vault, owner=owner_mark(tenant.key, tenant.metadata.uid), retained_since="", login_password_set=""
+        vault,
+        owner=owner_mark(tenant.key, tenant.metadata.uid),
+        retained_since="",
+        login_password_set="",
+        backup_password_set="",
+        read_only_password_set="",
+        rotation=None,
     )
     await world.cluster.apply(secret(taken, world.options.namespace, vault_labels(tenant)))
     await world.events.publish(manifest, "Normal", "Adopted", f"Took over what claim {claim} had left")
-    pool.inventory = await pool.server.inventory(sizes=False)
+    if postgres.shared:  # an own one is looked at next
+        postgres.inventory = await postgres.server.inventory(sizes=False)
     return claim
 
 

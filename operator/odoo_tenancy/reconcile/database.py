@@ -7,16 +7,18 @@ from dataclasses import replace
 
 from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.cluster.objects import ObjectRef
-from odoo_tenancy.desired import names
 from odoo_tenancy.desired import tenant as desired
+from odoo_tenancy.reconcile import bootstrap, database_quota, postgres_dedicated, postgres_figures, vacuum
 from odoo_tenancy.reconcile.credentials import Installed, fingerprint
 from odoo_tenancy.reconcile.jobs import run_job
 from odoo_tenancy.reconcile.look import Look
-from odoo_tenancy.reconcile.memory import PoolState, template_of
+from odoo_tenancy.reconcile.memory import template_of
+from odoo_tenancy.reconcile.server_state import ServerState
+from odoo_tenancy.reconcile.tenant_database import given, passwords, passwords_due, wanted_database
+from odoo_tenancy.services.difference import Difference
 from odoo_tenancy.services.odoo_password import GENERATED_ROUNDS, hash_password
 from odoo_tenancy.services.postgres import (
     Database,
-    Difference,
     Inventory,
     PostgresServer,
     TenantDatabase,
@@ -31,72 +33,88 @@ async def stage(look: Look) -> None:
     Raises:
         OperatorError: what stops it, or what it waits for.
     """
-    server, inventory = _server(look.pool)
-    wanted = wanted_database(look)
-    look.pool.wanted[look.key] = wanted
+    if look.context.effective.database_placement == "Dedicated":
+        await postgres_dedicated.stage(look)
+    server, inventory = server_of(look.postgres)
+    level = database_quota.level_of(look, inventory)
+    wanted = wanted_database(look, restricted=look.initialized and level == "Full")
+    as_before = look.postgres.wanted.get(look.key) in (None, wanted)
+    tell = as_before and not _changes_level(look, inventory, wanted)
+    look.postgres.wanted[look.key] = wanted
     if look.initialized and wanted.database not in inventory.databases:
-        inventory = await _refresh(look, server, wanted.names)
+        inventory = await refresh(look, server, wanted.names)
     if look.initialized and wanted.database not in inventory.databases:
         raise Refused(
             "DatabaseMissing",
             f"Database {wanted.database} was there and is gone. Nothing is made in its place, as that would look like an "
             "empty tenant: restore it from a backup, or delete the OdooTenant.",
         )
-    inventory = await _roles_and_database(look, server, inventory, wanted)
+    inventory = await _roles_and_database(look, server, inventory, wanted, tell=tell)
     found = inventory.databases[wanted.database]
     if not _is_ready(found):
         await _initialize(look, server, wanted, found)
     elif look.vault.installed is None:
         await _recall_installed(look, server, wanted)
     await _administrator(look, server, wanted)
-    look.report.good("DatabaseReady", "Ready", f"Database {wanted.database} is as it should be")
+    await look.apply(desired.reporting(look.context))
+    if look.unsaved:
+        await look.store(look.vault)
+    await vacuum.on_request(look, server, wanted)
+    database_quota.show(look, level)
+    if not look.postgres.shared:  # a pool's is measured by the pool
+        postgres_figures.begin(look.world, look.postgres)
+        await postgres_figures.say_what_failed(look.world, look.postgres, look.manifest)
+    database_quota.say(look, level)
+    if look.context.effective.database_placement == "Dedicated":
+        postgres_dedicated.say(look)
 
 
-def wanted_database(look: Look) -> TenantDatabase:
-    """What the tenant should have on its server."""
-    claim = look.context.claim
-    return TenantDatabase(
-        claim=claim,
-        database=names.database(claim),
-        owner_role=names.database(claim),
-        login_role=names.login_role(claim, "a"),
-        idle_login_role=names.login_role(claim, "b"),
-        connection_limit=look.context.effective.connections.limit,
-    )
+def _changes_level(look: Look, inventory: Inventory, wanted: TenantDatabase) -> bool:
+    """Whether what differs does so because the database has just become full, or is so no more: that is no drift."""
+    before = look.postgres.wanted.get(look.key)
+    differs = (wanted.restricted_role in inventory.roles) != wanted.restricted
+    return differs and (before is None or before.restricted != wanted.restricted)
 
 
-def _server(pool: PoolState) -> tuple[PostgresServer, Inventory]:
-    if pool.postgres_problem is not None:
-        raise pool.postgres_problem
-    if pool.server is None or pool.inventory is None:
-        raise Waiting(
-            "PoolNotReady", f"HostingPool {pool.facts.pool.metadata.name} was not looked at yet.", 2.0
-        )
-    return pool.server, pool.inventory
+def server_of(postgres: ServerState) -> tuple[PostgresServer, Inventory]:
+    """The server, and all that was last seen on it.
+
+    Raises:
+        OperatorError: it doesn't answer.
+    """
+    if postgres.problem is not None:
+        raise postgres.problem
+    if postgres.server is None or postgres.inventory is None:
+        raise Waiting("PoolNotReady", f"PostgreSQL of {postgres.whose} was not looked at yet.", 2.0)
+    return postgres.server, postgres.inventory
 
 
 async def _roles_and_database(
-    look: Look, server: PostgresServer, inventory: Inventory, wanted: TenantDatabase
+    look: Look, server: PostgresServer, inventory: Inventory, wanted: TenantDatabase, *, tell: bool
 ) -> Inventory:
-    """Make them, or repair what was changed by hand; nothing at all where memory says that all is well."""
-    password = look.vault.credentials.database_password
-    found = differences(inventory, wanted)
-    due = look.vault.login_password_set != fingerprint(password)
+    """Make them, or repair what was changed by hand; nothing at all where memory says that all is well.
+
+    Args:
+        tell: nothing else was wanted at the last look: what differs now was changed by somebody.
+    """
+    found, due = differences(inventory, wanted), passwords_due(look.vault, wanted)
     if not found and not due:
         return inventory
     drift: Sequence[Difference] = ()
-    if found or wanted.login_role not in inventory.roles:
-        if look.initialized:  # what the pool's snapshot says may be over already
+    if found:
+        if look.initialized and tell and not due:  # what the last snapshot says may be over already
             drift = differences(await server.inventory_of(wanted.names), wanted)
-        await server.ensure_roles(wanted, password)
-    if due:
-        if wanted.login_role in inventory.roles:  # else it was just made, with this password
-            await server.set_password(wanted, password)
-        await look.store(replace(look.vault, login_password_set=fingerprint(password)))
+        known = passwords(look.vault, wanted)
+        await server.ensure_roles(wanted, known[wanted.login_role], known)
+    for role, password in due.items():
+        if role in inventory.roles:  # else it was just made, with this password
+            await server.set_password(wanted, password, role)
+    if (after := given(look, wanted)) != look.vault:
+        look.remember(after)
     await server.ensure_database(wanted, _template(look, inventory, wanted))
-    await _report_drift(look, drift)
+    await look.report_drift_of("PostgreSQL", drift)
     look.changes.append(f"applied database {wanted.database}")
-    return await _refresh(look, server, wanted.names)
+    return await refresh(look, server, wanted.names)
 
 
 async def drop_template_of_another_image(look: Look) -> None:
@@ -105,13 +123,15 @@ async def drop_template_of_another_image(look: Look) -> None:
     Raises:
         OperatorError: PostgreSQL doesn't let it go.
     """
-    template = template_of(look.tenant, look.world.options.cluster_id)
-    before = look.pool.images.get(template, look.image)
-    look.pool.images[template] = look.image
-    if before == look.image or look.pool.server is None:
+    if not look.postgres.shared:
         return
-    await look.pool.server.drop_template(template)
-    await _refresh(look, look.pool.server, (template,))
+    template = template_of(look.tenant, look.world.options.cluster_id)
+    before = look.postgres.images.get(template, look.image)
+    look.postgres.images[template] = look.image
+    if before == look.image or look.postgres.server is None:
+        return
+    await look.postgres.server.drop_template(template)
+    await refresh(look, look.postgres.server, (template,))
     look.changes.append(f"dropped template {template}: {look.tenant.spec.odoo.image} is {look.image} now")
 
 
@@ -121,15 +141,15 @@ async def mend_password(look: Look) -> None:
     Raises:
         OperatorError: PostgreSQL doesn't answer.
     """
-    if look.pool.server is None or look.pool.postgres_problem is not None:
+    if look.postgres.server is None or look.postgres.problem is not None:
         return
     wanted, password = wanted_database(look), look.vault.credentials.database_password
     try:
-        await look.pool.server.check_login(wanted, password)
+        await look.postgres.server.check_login(wanted, password)
     except OperatorError as error:
         if error.reason != "PostgresPasswordRejected":
             raise
-        await look.pool.server.set_password(wanted, password)
+        await look.postgres.server.set_password(wanted, password)
         look.world.drifted("PostgreSQL", "unknown")
         await look.world.events.publish(
             look.manifest,
@@ -139,39 +159,32 @@ async def mend_password(look: Look) -> None:
         )
 
 
-async def _report_drift(look: Look, drift: Sequence[Difference]) -> None:
-    """What was brought back. Who did it, PostgreSQL does not know."""
-    if not drift:
-        return
-    look.world.drifted("PostgreSQL", "unknown")
-    await look.world.events.publish(
-        look.manifest,
-        "Warning",
-        "DriftRepaired",
-        f"Changed in PostgreSQL by unknown ({'; '.join(str(d) for d in drift[:5])}); brought back",
-    )
-
-
 def _template(look: Look, inventory: Inventory, wanted: TenantDatabase) -> str | None:
     """The template to clone for a database that is not there yet; ``None``: begin with an empty one."""
-    if wanted.database in inventory.databases:
+    if wanted.database in inventory.databases or not look.postgres.shared:
+        return None
+    if bootstrap.is_asked(look.tenant):
         return None
     name = template_of(look.tenant, look.world.options.cluster_id)
     if is_ready_template(inventory, name):
         return name
-    maker = look.pool.making.setdefault(name, look.key)
+    maker = look.postgres.making.setdefault(name, look.key)
     if maker != look.key and look.world.tenants.get(maker) is not None:
         raise Waiting(
             "TemplateInTheMaking",
             f"OdooTenant {maker.namespace}/{maker.name} initialises the same modules: its result is cloned.",
             look.world.options.look_again * 5,
         )
-    look.pool.making[name] = look.key
+    look.postgres.making[name] = look.key
     return None
 
 
 async def _initialize(look: Look, server: PostgresServer, wanted: TenantDatabase, found: Database) -> None:
     """Odoo's tables, then an identity and an administrator's password of the tenant's own."""
+    if bootstrap.is_asked(look.tenant):
+        await _settle(look, await bootstrap.fill(look, server, wanted))
+        await refresh(look, server, wanted.names)
+        return
     template = template_of(look.tenant, look.world.options.cluster_id)
     credentials, odoo = look.vault.credentials, look.tenant.spec.odoo
     cloned = found.mark is not None and bool(found.mark.template)
@@ -179,14 +192,20 @@ async def _initialize(look: Look, server: PostgresServer, wanted: TenantDatabase
         await _fill(look, server, wanted, template)
     hashed = hash_password(credentials.admin_password, rounds=GENERATED_ROUNDS)
     await server.personalise(wanted, credentials.database_password, hashed, look.world.now())
-    installed = Installed(odoo.image, tuple(odoo.modules), tuple(odoo.languages))
-    password_set = fingerprint(credentials.admin_password)
-    await look.store(replace(look.vault, installed=installed, administrator_password_set=password_set))
-    await _refresh(look, server, (*wanted.names, template))
-    if look.pool.making.pop(template, None) is not None:
+    await _settle(look, Installed(odoo.image, tuple(odoo.modules), tuple(odoo.languages)))
+    await refresh(look, server, (*wanted.names, template))
+    if look.postgres.making.pop(template, None) is not None:
         for record in look.world.tenants.of_pool(look.tenant.spec.pool_ref.name):
             if record.template == template and record.key != look.key:
                 look.world.enqueue(record.key)
+
+
+async def _settle(look: Look, installed: Installed) -> None:
+    """It is the tenant's own from now on."""
+    password_set = fingerprint(look.vault.credentials.admin_password)
+    await look.store(
+        replace(look.vault, installed=installed, administrator_password_set=password_set, beginning=None)
+    )
 
 
 async def _fill(look: Look, server: PostgresServer, wanted: TenantDatabase, template: str) -> None:
@@ -204,10 +223,11 @@ async def _fill(look: Look, server: PostgresServer, wanted: TenantDatabase, temp
             await run_job(look, manifests, "InitializationFailed", "Initializing")
     except OperatorError as error:
         if not isinstance(error, Waiting):
-            look.pool.making.pop(template, None)
+            look.postgres.making.pop(template, None)
         raise
-    await server.make_template(wanted, template)
-    look.changes.append(f"made template {template}")
+    if look.postgres.shared:  # else it would double what is stored, for nobody to clone
+        await server.make_template(wanted, template)
+        look.changes.append(f"made template {template}")
 
 
 async def _begin(look: Look, server: PostgresServer, wanted: TenantDatabase) -> bool:
@@ -221,29 +241,37 @@ async def _begin(look: Look, server: PostgresServer, wanted: TenantDatabase) -> 
         return True
     if state.modules:
         await server.drop_database(wanted)
-        await _refresh(look, server, wanted.names)
+        await refresh(look, server, wanted.names)
         raise Waiting(
             "StartingOver", f"Database {wanted.database} was half initialised and is made anew.", 0.1
         )
     return False
 
 
-async def _refresh(look: Look, server: PostgresServer, names_: Collection[str]) -> Inventory:
-    """Bring the pool's inventory up to date with what was just done, without looking at everybody."""
+async def refresh(look: Look, server: PostgresServer, names_: Collection[str]) -> Inventory:
+    """Bring the server's inventory up to date with what was just done, without looking at everybody."""
+    return await refreshed(look.postgres, server, names_)
+
+
+async def refreshed(postgres: ServerState, server: PostgresServer, names_: Collection[str]) -> Inventory:
+    """The same, for whoever has no look at a tenant."""
     part = await server.inventory_of(names_)
-    whole = look.pool.inventory or part
+    whole = postgres.inventory or part
     roles = {k: v for k, v in whole.roles.items() if k not in names_} | dict(part.roles)
     databases = {k: v for k, v in whole.databases.items() if k not in names_} | dict(part.databases)
-    look.pool.inventory = replace(whole, roles=roles, databases=databases)
-    return look.pool.inventory
+    postgres.inventory = replace(whole, roles=roles, databases=databases)
+    return postgres.inventory
 
 
 async def _recall_installed(look: Look, server: PostgresServer, wanted: TenantDatabase) -> None:
     """The vault was lost, or the tenant was adopted: the database says what is installed."""
-    state = await server.odoo_state(wanted, look.vault.credentials.database_password)
-    odoo = look.tenant.spec.odoo
-    installed = Installed(odoo.image, tuple(sorted(state.installed)), tuple(odoo.languages))
-    await look.store(replace(look.vault, installed=installed))
+    password = look.vault.credentials.database_password
+    state = await server.odoo_state(wanted, password)
+    languages = await server.odoo_languages(wanted, password)
+    installed = Installed(
+        look.tenant.spec.odoo.image, tuple(sorted(state.installed)), tuple(sorted(languages))
+    )
+    await look.store(replace(look.vault, installed=installed, beginning=None))
 
 
 async def _administrator(look: Look, server: PostgresServer, wanted: TenantDatabase) -> None:

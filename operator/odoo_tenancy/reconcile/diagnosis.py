@@ -16,6 +16,11 @@ async def pods(cluster: Cluster, namespace: str, selector: dict[str, str]) -> li
     return await cluster.list("v1", "Pod", namespace, label_selector=text)
 
 
+def is_alive(pod: Manifest) -> bool:
+    """Whether it may still do anything: one that has ended stays for a while, with its log."""
+    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+
+
 async def why_not_running(cluster: Cluster, live: list[Manifest]) -> OperatorError | None:
     """The first thing found wrong with pods; ``None`` where they are just starting."""
     for pod in live:
@@ -34,10 +39,10 @@ async def last_words(cluster: Cluster, live: list[Manifest]) -> str:
     if not live:
         return "its pod is gone, and its log with it"
     pod = max(live, key=lambda p: p["metadata"]["creationTimestamp"])
-    for container in _statuses(pod):
-        ended = container.get("state", {}).get("terminated") or {}
-        if ended:
-            return await _words(cluster, pod, container, ended)
+    ended = [(c, c["state"]["terminated"]) for c in _statuses(pod) if c.get("state", {}).get("terminated")]
+    if ended:  # what failed, and not what only came before it
+        container, how = min(ended, key=lambda each: each[1].get("exitCode") == 0)
+        return await _words(cluster, pod, container, how)
     return pod.get("status", {}).get("message") or "it ended without a word"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from odoo_tenancy.api.errors import Refused, Waiting
+from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.api.types import parse_quantity
 from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.cluster.readiness import Volume
@@ -18,15 +21,7 @@ async def stage(look: Look) -> None:
         Waiting: it is not bound yet, which is no reason to wait for anything else: a class may wait for the first pod.
     """
     manifests = desired.volume(look.context)
-    try:
-        await look.apply(manifests)
-    except Refused as error:
-        if "resize" in error.message or "Forbidden" in error.message:
-            raise Refused(
-                "VolumeCannotGrow",
-                f"{error.message}. Use a storage class with allowVolumeExpansion, or set spec.filestore.size back.",
-            ) from error
-        raise
+    await apply_volume(look, manifests, "spec.filestore.size")
     ref = ObjectRef.of(manifests[0])
     child = look.world.children.get(ref)
     volume = child.readiness if child is not None else None
@@ -46,3 +41,20 @@ async def stage(look: Look) -> None:
             "VolumeGrows", f"{ref} has {volume.capacity} and grows to {look.tenant.spec.filestore.size}."
         )
     look.report.good("FilestoreReady", "Bound", f"{volume.capacity} on volume {volume.volume}")
+
+
+async def apply_volume(look: Look, manifests: Sequence[Manifest], field: str) -> None:
+    """Make a volume, or let it grow. ``field`` of the spec says how large it is.
+
+    Raises:
+        Refused: ``VolumeCannotGrow``.
+    """
+    try:
+        await look.apply(manifests)
+    except Refused as error:
+        if "resize" in error.message or "Forbidden" in error.message:
+            raise Refused(
+                "VolumeCannotGrow",
+                f"{error.message}. Use a storage class with allowVolumeExpansion, or set {field} back.",
+            ) from error
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.cluster.children import Children
 from odoo_tenancy.desired.namespace import of
+from odoo_tenancy.reconcile import redis_own
 from odoo_tenancy.reconcile.look import Look
 
 LOOK_AGAIN = 30.0
@@ -26,7 +27,8 @@ async def stage(look: Look) -> None:
     Raises:
         Refused: ``OpenedByStranger``.
     """
-    found = openings(look.world.children, of(look.context))
+    places = filter(None, (of(look.context), redis_own.uses_data_namespace(look)))
+    found = " ".join(filter(None, (openings(look.world.children, where) for where in places)))
     if found:
         raise Refused("OpenedByStranger", found, LOOK_AGAIN)
     look.report.good(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
+from odoo_tenancy.api.errors import Refused, Waiting
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.children import Child
 from odoo_tenancy.cluster.objects import ObjectRef
@@ -22,7 +22,7 @@ async def run_job(look: Look, manifests: list[Manifest], failed: str, running: s
         Waiting: it runs, or waits for an earlier one to end.
     """
     ref = ObjectRef.of(manifests[-1])
-    await _end_others(look, ref)
+    await end_others(look, ref)
     child = look.world.children.get(ref)
     run = child.readiness if child is not None else None
     if not isinstance(run, JobRun):
@@ -35,15 +35,26 @@ async def run_job(look: Look, manifests: list[Manifest], failed: str, running: s
         return
     live = await pods(look.world.cluster, ref.namespace, {"batch.kubernetes.io/job-name": ref.name})
     if run.outcome == "Failed" and child is not None:
-        raise await _failure(look, ref, child, run, await last_words(look.world.cluster, live), failed)
+        left = await time_left(look, child)
+        words = await last_words(look.world.cluster, live)
+        raise Refused(
+            failed,
+            f"{ref} failed ({run.reason}): mend the spec, or what the log complains of; it is tried again "
+            f"{RETRY_JOB:.0f} s after its failure. Its last lines: {words}",
+            left,
+        )
     problem = await why_not_running(look.world.cluster, live)
     if problem is not None:
         raise problem
     raise Waiting(running, f"Job {ref.namespace}/{ref.name} runs.", look.world.options.look_again * 5)
 
 
-async def _end_others(look: Look, ref: ObjectRef) -> None:
-    """One Job at a time works on a database: one of an older spec ends first."""
+async def end_others(look: Look, ref: ObjectRef) -> None:
+    """One Job at a time works on a database: one of an older spec ends first.
+
+    Raises:
+        Waiting: ``EarlierJobEnds``.
+    """
     for child in look.world.children.of(look.owner):
         if child.ref.kind != "Job" or child.ref == ref:
             continue
@@ -54,20 +65,17 @@ async def _end_others(look: Look, ref: ObjectRef) -> None:
             raise Waiting("EarlierJobEnds", f"{child.ref} is of an older spec and ends first.", 2.0)
 
 
-async def _failure(
-    look: Look, ref: ObjectRef, child: Child, run: JobRun, words: str, reason: str
-) -> OperatorError:
-    """What a failed Job means: an error for people, and after a while another attempt."""
-    since = look.pool.failed.setdefault(child.uid, look.world.now())
+async def time_left(look: Look, failed: Child) -> float:
+    """Seconds until a Job that failed is tried anew.
+
+    Raises:
+        Waiting: ``TryingAgain``: there are none left, and it was deleted to be made again.
+    """
+    since = look.pool.failed.setdefault(failed.uid, look.world.now())
     left = RETRY_JOB - (look.world.now() - since).total_seconds()
-    if left <= 0:
-        look.pool.failed.pop(child.uid)
-        look.world.children.pruned(ref)
-        await look.world.cluster.delete(ref, uid=child.uid)
-        return Waiting("TryingAgain", f"{ref} failed and is made anew.", 1.0)
-    return Refused(
-        reason,
-        f"{ref} failed ({run.reason}): mend the spec, or what the log complains of; it is tried again "
-        f"{RETRY_JOB:.0f} s after its failure. Its last lines: {words}",
-        left,
-    )
+    if left > 0:
+        return left
+    look.pool.failed.pop(failed.uid)
+    look.world.children.pruned(failed.ref)
+    await look.world.cluster.delete(failed.ref, uid=failed.uid)
+    raise Waiting("TryingAgain", f"{failed.ref} failed and is made anew.", 1.0)

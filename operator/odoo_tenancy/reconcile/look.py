@@ -14,7 +14,9 @@ from odoo_tenancy.desired.context import TenantContext
 from odoo_tenancy.reconcile.credentials import Vault, secret
 from odoo_tenancy.reconcile.memory import PoolState
 from odoo_tenancy.reconcile.report import Report
+from odoo_tenancy.reconcile.server_state import ServerState
 from odoo_tenancy.reconcile.world import World, report_drift, written
+from odoo_tenancy.services.difference import Difference
 
 
 @dataclass
@@ -26,6 +28,8 @@ class Look:
     manifest: Manifest
     """The tenant as it was read: events regard it."""
     pool: PoolState
+    postgres: ServerState
+    """Where its database is: the pool's, or one of its own."""
     vault: Vault
     context: TenantContext
     report: Report = field(default_factory=Report)
@@ -34,8 +38,14 @@ class Look:
     changes: list[str] = field(default_factory=list)
     again: float | None = None
     """Seconds until the next look is worthwhile, where no watch tells."""
+    unsaved: bool = False
+    """The vault knows more than its Secret."""
     image: str = ""
     """The image that runs, by digest, where it was looked up."""
+    redis_used: int | None = None
+    """Bytes of its keys in Redis, where they were measured."""
+    database_status: dict[str, int] = field(default_factory=dict)
+    """What the status is to say anew of the database's size and connections."""
     hosts: tuple[str, ...] = ()
     """The host names that are routed to this tenant."""
 
@@ -64,6 +74,11 @@ class Look:
             for c in self.tenant.status.conditions
         )
 
+    def remember(self, vault: Vault) -> None:
+        """Keep what would be found out again, should nobody write it down: the next store does."""
+        self.vault, self.unsaved = vault, True
+        self.world.credentials.keep(vault)
+
     async def apply(self, manifests: Sequence[Manifest]) -> list[Change]:
         """Make these exist as they are; what strangers did to them is undone and reported."""
         changes = await self.world.applier.apply(self.owner, manifests)
@@ -75,8 +90,16 @@ class Look:
     async def store(self, vault: Vault) -> None:
         """Keep what was generated or found out for good, before anybody relies on it."""
         await self.apply([secret(vault, self.world.options.namespace, vault_labels(self.tenant))])
-        self.vault = vault
+        self.vault, self.unsaved = vault, False
         self.world.credentials.keep(vault)
+
+    async def report_drift_of(self, service: str, drift: Sequence[Difference]) -> None:
+        """What was brought back in a service. Who had changed it, the service does not know."""
+        if not drift:
+            return
+        self.world.drifted(service, "unknown")
+        message = f"Changed in {service} by unknown ({'; '.join(str(d) for d in drift[:5])}); brought back"
+        await self.world.events.publish(self.manifest, "Warning", "DriftRepaired", message)
 
     def look_again(self, seconds: float) -> None:
         """Ask for another look; the soonest wish counts."""

@@ -1,4 +1,4 @@
-"""HostingPool: its namespace, its PostgreSQL, and one look at that server for all of its tenants."""
+"""HostingPool: its namespace, its servers, and one look at each of them for all of its tenants."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from odoo_tenancy.cluster.finalizer import add_finalizer, remove_finalizer
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
 from odoo_tenancy.cluster.status import patch_status_if_changed
 from odoo_tenancy.desired import pool as desired
-from odoo_tenancy.desired.context import Peer, PoolFacts
+from odoo_tenancy.desired.context import Endpoint, Peer
+from odoo_tenancy.reconcile import fronts, pool_redis, postgres_figures
 from odoo_tenancy.reconcile.isolation import openings
-from odoo_tenancy.reconcile.memory import PoolState, template_prefix
-from odoo_tenancy.reconcile.references import SecretReference, peers_of, read_secret, text
+from odoo_tenancy.reconcile.memory import PoolRedis, PoolState, template_prefix
+from odoo_tenancy.reconcile.references import peers_of, read_login
 from odoo_tenancy.reconcile.report import Report, turned
 from odoo_tenancy.reconcile.result import Result
 from odoo_tenancy.reconcile.world import World, announce, report_drift, written
@@ -50,9 +51,10 @@ class PoolReconciler:
         elif tenants:  # they need the pool until their end
             report.errors.append(Waiting("HasTenants", f"Goes when its tenants have gone: {tenants}.", 15.0))
         known = self.world.pools.get(key.name)
-        state = known or PoolState(PoolFacts(pool))
+        state = known or PoolState.of(pool)
         before = _built_from(state) if known else None
         await self._postgres(state, pool, report)
+        await pool_redis.look_at(self.world, state, pool, report)
         if going and not tenants:
             return await self._delete(state, manifest, changes)
         await self._namespace(state, manifest, report, changes)
@@ -61,6 +63,7 @@ class PoolReconciler:
         except OperatorError as error:
             report.errors.append(error)
         self.world.pools.remember(state)
+        await postgres_figures.say_what_failed(self.world, state.postgres, manifest)
         self._wake(before, state)
         await self._write_status(ref, manifest, pool, report)
         if report.errors:
@@ -70,52 +73,50 @@ class PoolReconciler:
     async def _postgres(self, state: PoolState, pool: HostingPool, report: Report) -> None:
         """Look at the server: who we are there, whether it answers, and all of ours on it, by one query."""
         spec, field = pool.spec.postgres, f"spec.postgres of HostingPool {pool.metadata.name}"
-        state.facts = replace(state.facts, pool=pool)
+        state.facts, postgres = replace(state.facts, pool=pool), state.postgres
         try:
             peers = await peers_of(self.world.cluster, spec.host, spec.port, spec.peers, field)
             address = await self._address(pool)
-            state.facts, state.postgres_ca = replace(state.facts, postgres_peers=peers), address.ca_pem
-            if state.server is None or state.server.address != address:
-                if state.server is not None:
-                    await state.server.close()
-                state.server = self.world.connect_postgres(address)
-            state.inventory = await state.server.inventory(sizes=False)
+            postgres.peers, postgres.ca = peers, address.ca_pem
+            state.facts = replace(state.facts, postgres_peers=peers)
+            if postgres.server is None or postgres.server.address != address:
+                await postgres.disconnect()
+                postgres.server = self.world.connect_postgres(address)
+            state.facts = await fronts.look_at(self.world.cluster, state.fronts, state.facts, address)
+            postgres.inventory = await postgres.server.inventory(sizes=False)
+            postgres_figures.begin(
+                self.world, postgres, fronts.replica_that_answers(state.fronts, pool, address)
+            )
         except OperatorError as error:
-            state.postgres_problem = error
+            postgres.problem = error
             report.failed("PostgresReady", error)
             return
-        state.postgres_problem = None
-        major = state.inventory.major
+        postgres.problem = None
+        if problem := state.fronts.pooler_problem or state.fronts.replica_problem:
+            report.failed("PostgresReady", problem)
+            return
+        major = postgres.inventory.major
         report.good(
             "PostgresReady", "Answers", f"PostgreSQL {major} at {address} answers, as {address.username}"
         )
 
     async def _address(self, pool: HostingPool) -> PostgresAddress:
         spec = pool.spec.postgres
-        where, referrer = self.world.options.namespace, f"HostingPool {pool.metadata.name}"
-        admin = await read_secret(
+        login = await read_login(
             self.world.cluster,
-            SecretReference(
-                referrer,
-                "spec.postgres.adminSecretRef",
-                where,
-                spec.admin_secret_ref.name,
-                ("username", "password"),
-            ),
+            f"HostingPool {pool.metadata.name}",
+            "spec.postgres",
+            self.world.options.namespace,
+            spec.admin_secret_ref,
+            spec.tls,
         )
-        ca = None
-        if spec.tls.ca_secret_ref is not None:
-            reference = SecretReference(
-                referrer, "spec.postgres.tls.caSecretRef", where, spec.tls.ca_secret_ref.name, ("ca.crt",)
-            )
-            ca = text(await read_secret(self.world.cluster, reference), "ca.crt")
         return PostgresAddress(
             host=spec.host,
             port=spec.port,
-            username=text(admin, "username"),
-            password=text(admin, "password"),
+            username=login.username,
+            password=login.password,
             sslmode=spec.tls.mode,
-            ca_pem=ca,
+            ca_pem=login.ca,
         )
 
     async def _namespace(
@@ -150,18 +151,20 @@ class PoolReconciler:
 
     async def _drop_unused_templates(self, state: PoolState, changes: list[str]) -> None:
         """A template lives as long as a tenant of the pool asks for its combination."""
-        if state.inventory is None or state.server is None or state.postgres_problem is not None:
+        postgres = state.postgres
+        if postgres.inventory is None or postgres.server is None or postgres.problem is not None:
             return
         tenants = self.world.tenants
-        for name in [n for n, maker in state.making.items() if tenants.get(maker) is None]:
-            del state.making[name]
+        for name in [n for n, maker in postgres.making.items() if tenants.get(maker) is None]:
+            del postgres.making[name]
         pool = state.facts.pool.metadata.name
-        wanted = {r.template for r in tenants.of_pool(pool)} | set(state.making)
+        wanted = {r.template for r in tenants.of_pool(pool)} | set(postgres.making)
         prefix = template_prefix(pool, self.world.options.cluster_id)
-        for name, found in state.inventory.databases.items():
-            ours = found.mark is not None and found.mark.operator == state.inventory.operator
+        for name, found in tuple(postgres.inventory.databases.items()):
+            ours = found.mark is not None and found.mark.operator == postgres.inventory.operator
             if name.startswith(prefix) and ours and name not in wanted:
-                await state.server.drop_template(name)
+                postgres.inventory = postgres.inventory.without(name)  # from now on nobody clones it
+                await postgres.server.drop_template(name)
                 changes.append(f"dropped template {name}")
 
     def _wake(self, before: BuiltFrom | None, state: PoolState) -> None:
@@ -170,25 +173,32 @@ class PoolReconciler:
         if before != _built_from(state):
             for record in tuple(self.world.tenants.of_pool(name)):
                 self.world.enqueue(record.key)
-        if state.inventory is None or state.postgres_problem is not None:
+        pool_redis.wake_drifted(self.world, state)
+        postgres = state.postgres
+        if postgres.inventory is None or postgres.problem is not None:
             return
-        for key, wanted in state.wanted.items():
-            if differences(state.inventory, wanted):
-                self.world.enqueue(key)
+        if postgres.inventory is postgres.agreed:
+            return  # the server says what it said when nobody differed; who wants something else since then looks itself
+        differ = [key for key, wanted in postgres.wanted.items() if differences(postgres.inventory, wanted)]
+        for key in differ:
+            self.world.enqueue(key)
+        postgres.agreed = None if differ else postgres.inventory
 
     async def _write_status(
         self, ref: ObjectRef, manifest: Manifest, pool: HostingPool, report: Report
     ) -> None:
-        report.summarize(REQUIRED)
+        report.summarize((*REQUIRED, "RedisReady") if pool.spec.redis else REQUIRED)
         conditions = report.conditions(pool.status.conditions, pool.metadata.generation, self.world.now())
         for condition in turned(pool.status.conditions, conditions):
             if condition.type == "Ready":
                 await announce(self.world, manifest, condition)
         name = pool.metadata.name
+        reserved = self.world.tenants.reserved(name)
         status = {
             "observedGeneration": pool.metadata.generation,
             "tenants": sum(1 for r in self.world.tenants.of_pool(name) if r.admitted),
-            "connectionsReserved": self.world.tenants.reserved(name),
+            "connectionsReserved": reserved.connections,
+            "redisReservedBytes": reserved.redis_bytes,
             "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
         }
         live = manifest.get("status") or {}
@@ -204,8 +214,8 @@ class PoolReconciler:
         pool, world = state.facts.pool, self.world
         world.pools.remember(state)
         try:
-            if state.postgres_problem is not None:
-                raise state.postgres_problem
+            if state.postgres.problem is not None:
+                raise state.postgres.problem
             await self._drop_unused_templates(state, changes)
         except OperatorError as error:
             await world.events.publish(manifest, "Warning", "TemplatesLeft", error.message)
@@ -220,8 +230,10 @@ class PoolReconciler:
 
     async def _forget(self, name: str) -> None:
         state = self.world.pools.forget(name)
-        if state is not None and state.server is not None:
-            await state.server.close()
+        if state is not None:
+            await pool_redis.forget(state)
+            await state.postgres.disconnect()
+            self.world.databases.measured(state.postgres.whose, name, None)
         for record in tuple(self.world.tenants.of_pool(name)):
             self.world.enqueue(record.key)
 
@@ -231,14 +243,24 @@ class BuiltFrom:
     """What every tenant of a pool is built from: when it changes, all of them are looked at."""
 
     spec: HostingPoolSpec
-    peers: tuple[Peer, ...]
+    pooler: Endpoint | None
+    peers: tuple[tuple[Peer, ...], ...]
     postgres_ca: str | None
-    problems: tuple[str, str]
+    redis_ca: str | None
+    problems: tuple[str, ...]
 
 
 def _built_from(state: PoolState) -> BuiltFrom:
-    problems = (_reason(state.postgres_problem), _reason(state.namespace_problem))
-    return BuiltFrom(state.facts.pool.spec, state.facts.postgres_peers, state.postgres_ca, problems)
+    redis = state.redis or PoolRedis()
+    facts = state.facts
+    problems = (
+        _reason(state.postgres.problem),
+        _reason(state.fronts.pooler_problem),
+        _reason(state.namespace_problem),
+        _reason(redis.problem),
+    )
+    peers = (facts.postgres_peers, facts.redis_peers, facts.replica_peers)
+    return BuiltFrom(facts.pool.spec, facts.pooler, peers, state.postgres.ca, redis.ca, problems)
 
 
 def _reason(problem: OperatorError | None) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.shared import Peer as SpecPeer
+from odoo_tenancy.api.shared import SecretRef, ServerTls
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired.context import Peer
@@ -49,6 +50,41 @@ async def read_secret(cluster: Cluster, reference: SecretReference) -> dict[str,
     if missing:
         raise Refused("SecretKeyMissing", f"{where} has no {', '.join(missing)}: add it.", LOOK_AGAIN)
     return {key: base64.b64decode(value) for key, value in data.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLogin:
+    """How a server lets the operator in, and how it is trusted."""
+
+    username: str
+    password: str = field(repr=False)
+    ca: str | None = None
+    """PEM; ``None``: the system's authorities, or it isn't checked."""
+
+
+async def read_login(
+    cluster: Cluster, referrer: str, where: str, namespace: str, admin: SecretRef, tls: ServerTls
+) -> ServerLogin:
+    """The admin's login and the authority of a server.
+
+    Args:
+        where: the field of ``referrer`` that has ``adminSecretRef`` and ``tls``.
+        namespace: of the Secrets.
+
+    Raises:
+        Refused: a Secret is missing, or lacks a value.
+    """
+    login = SecretReference(
+        referrer, f"{where}.adminSecretRef", namespace, admin.name, ("username", "password")
+    )
+    values = await read_secret(cluster, login)
+    ca = None
+    if tls.ca_secret_ref is not None:
+        authority = SecretReference(
+            referrer, f"{where}.tls.caSecretRef", namespace, tls.ca_secret_ref.name, ("ca.crt",)
+        )
+        ca = text(await read_secret(cluster, authority), "ca.crt")
+    return ServerLogin(text(values, "username"), text(values, "password"), ca)
 
 
 def text(values: dict[str, bytes], key: str) -> str:

@@ -15,6 +15,29 @@ Status = Literal["True", "False", "Unknown"]
 MESSAGE_LIMIT = 2000
 """Characters of a condition's message: what is longer is cut in the middle of its tail, never in its mend."""
 
+PASSING = frozenset(
+    {
+        "RollingOut",
+        "Initializing",
+        "InstallingModules",
+        "CheckingImage",
+        "VolumePending",
+        "TemplateInTheMaking",
+        "MakingBackup",
+        "Restoring",
+        "Neutralizing",
+        "SafetyBackup",
+        "Stopping",
+        "Swapping",
+        "Starting",
+        "ClearingAway",
+    }
+)
+"""Reasons that belong to every start, or to every restore: nobody is warned of them."""
+
+FORETOLD = frozenset({"NearMaxSize", "NearQuota", "LastBackupFailed", "ScheduleTooRare"})
+"""Reasons of conditions that hold, and won't for long: somebody is warned of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -34,7 +57,7 @@ class Report:
 
     def found(self, type_: str, status: Status, reason: str, message: str) -> None:
         """Record one condition; the last word on a type counts."""
-        self.findings[type_] = Finding(status, reason, _bounded(message))
+        self.findings[type_] = Finding(status, reason, bounded(message))
 
     def good(self, type_: str, reason: str, message: str) -> None:
         """The promise behind the condition holds."""
@@ -73,7 +96,7 @@ class Report:
         first = next((self.findings[t] for t in missing if t in self.findings), None)
         error = self.first_to_mend
         if error is not None and (first is None or first.reason != error.reason):
-            first = Finding("False", error.reason, _bounded(error.message))
+            first = Finding("False", error.reason, bounded(error.message))
         if first is None:
             first = Finding("False", "Progressing", f"Not looked at yet: {', '.join(missing)}")
         self.found("Ready", "False", first.reason, first.message)
@@ -101,20 +124,26 @@ class Report:
 
 
 def turned(previous: Iterable[Condition], current: Iterable[Condition]) -> tuple[Condition, ...]:
-    """The conditions whose status or reason is another than before: each is worth one event.
-
-    One that held when it was first looked at is no news; that of ``Ready`` says it for all of them.
-    """
-    before = {c.type: (c.status, c.reason) for c in previous}
-    return tuple(c for c in current if before.get(c.type, _fine(c)) != (c.status, c.reason))
+    """The conditions that are worth an event: ``Ready`` whenever its status or reason is another than before, the
+    others where a problem came, went or became another one. What every start goes through, ``Ready`` says alone."""
+    before = {c.type: c for c in previous}
+    return tuple(c for c in current if _is_news(before.get(c.type), c))
 
 
-def _fine(condition: Condition) -> tuple[str, str] | None:
-    held = condition.status == "True" and condition.type != "Ready"
-    return (condition.status, condition.reason) if held else None
+def is_problem(condition: Condition) -> bool:
+    """A promise that does not hold, and not just for as long as every start takes; or one that soon won't."""
+    broken = condition.status == "False" and condition.reason not in PASSING
+    return broken or condition.reason in FORETOLD
 
 
-def _bounded(message: str) -> str:
+def _is_news(before: Condition | None, now: Condition) -> bool:
+    if before is not None and (before.status, before.reason) == (now.status, now.reason):
+        return False
+    return now.type == "Ready" or is_problem(now) or (before is not None and is_problem(before))
+
+
+def bounded(message: str) -> str:
+    """As much of it as a condition holds."""
     if len(message) <= MESSAGE_LIMIT:
         return message
     half = MESSAGE_LIMIT // 2 - 3

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.api.meta import API_VERSION, Condition, Key, Manifest
 from odoo_tenancy.api.tenant import OdooTenant
-from odoo_tenancy.cluster.finalizer import add_finalizer
+from odoo_tenancy.cluster.finalizer import add_finalizer, has_finalizer
 from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.cluster.status import patch_status_if_changed
 from odoo_tenancy.desired import names
-from odoo_tenancy.desired.context import TenantContext
-from odoo_tenancy.desired.effective import Effective, effective
+from odoo_tenancy.desired.effective import effective
 from odoo_tenancy.desired.routing import url
 from odoo_tenancy.reconcile import (
     adoption,
+    backup_health,
     configuration,
     database,
     deletion,
     filestore,
     isolation,
+    kept_policy,
     namespace,
+    postgres_dedicated,
+    postgres_own,
+    redis,
+    redis_own,
+    restoring,
+    rotation,
     route,
     workload,
 )
 from odoo_tenancy.reconcile.admission import admit, find_pool, refuse_what_is_not_there_yet
+from odoo_tenancy.reconcile.context import context_of
 from odoo_tenancy.reconcile.credentials import Vault
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.memory import PoolState, record_of
 from odoo_tenancy.reconcile.report import Report, turned
 from odoo_tenancy.reconcile.result import Result
+from odoo_tenancy.reconcile.server_state import ServerState
+from odoo_tenancy.reconcile.tenant_database import moment
 from odoo_tenancy.reconcile.world import World, announce, written
 
 REQUIRED = (
@@ -47,9 +56,21 @@ REQUIRED = (
 """What Ready means, in the order of the stages."""
 
 PENDING = frozenset(
-    {"PoolNotFound", "PoolDeleted", "PoolFull", "PoolCordoned", "ConnectionBudgetExceeded", "QuotaTooSmall"}
+    {
+        "PoolNotFound",
+        "PoolDeleted",
+        "PoolFull",
+        "PoolCordoned",
+        "ConnectionBudgetExceeded",
+        "RedisBudgetExceeded",
+        "QuotaTooSmall",
+    }
 )
 """Reasons for which a tenant has not begun: it waits outside."""
+
+
+COPYING = frozenset({"Restoring", "MakingBackup", "CheckingImage", "Neutralizing"})
+"""Reasons of DatabaseReady while a new tenant is filled from something older."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +91,16 @@ STAGES = (
     Stage("ConfigurationReady", configuration.stage, blocks=True),
     Stage("FilestoreReady", filestore.stage, blocks=False),
     Stage("DatabaseReady", database.stage, blocks=False, blocks_first=True),
+    Stage("DatabaseReady", restoring.recall, blocks=True),
+    Stage("RedisReady", redis.stage, blocks=False, blocks_first=True),
+    Stage("DatabaseReady", rotation.begin, blocks=False),
     Stage("WorkloadReady", workload.stage, blocks=False, blocks_first=True),
+    Stage("DatabaseReady", rotation.finish, blocks=False),
     Stage("RouteReady", route.stage, blocks=False),
 )
+
+STOPPED = (*STAGES[:2], replace(STAGES[2], blocks=False), Stage("WorkloadReady", restoring.stop, blocks=True))
+"""While a restore swaps what lies under Odoo."""
 
 
 @dataclass
@@ -90,13 +118,16 @@ class TenantReconciler:
         ref = ObjectRef(API_VERSION, "OdooTenant", key.namespace, key.name)
         manifest = await self.world.cluster.get(ref)
         if manifest is None:
-            self._forget(key)
+            await self._forget(key)
             return Result(gone=True)
         tenant = OdooTenant.parse(manifest)
         self._remember(tenant)
         if not self.world.options.serves(tenant.spec.pool_ref.name):
             return Result()
         if tenant.metadata.deletion_timestamp is not None:
+            for backup in self.world.backups.of_tenant(key):
+                if not backup.finished:  # its pods hold the volume
+                    self.world.enqueue(backup.key)
             return await deletion.delete(self.world, tenant, manifest)
         report = Report()
         look: Look | None = None
@@ -105,6 +136,7 @@ class TenantReconciler:
             look = await self._prepare(tenant, manifest, report)
             changes = look.changes
             await _converge(look)
+            restoring.tell(look)
         except OperatorError as error:
             report.errors.append(error)
         except Exception as error:
@@ -120,23 +152,41 @@ class TenantReconciler:
         refuse_what_is_not_there_yet(tenant)
         derived = effective(tenant, state.facts.pool)
         await add_finalizer(self.world.cluster, manifest)
-        claim = tenant.status.claim or await self._new_claim(tenant, manifest, state, report)
+        postgres = await postgres_own.reach(self.world, tenant, state, report)
+        claim = tenant.status.claim or await self._new_claim(tenant, manifest, state, postgres, report)
         vault = await self._open_vault(tenant, claim)
+        vault = replace(vault, prepared=self.world.prepared.get(claim, vault.prepared))
+        vault = await redis_own.certified(self.world, tenant, state, vault, derived.redis_placement)
+        vault = postgres_dedicated.with_password(self.world, tenant, vault)
+        vault = kept_policy.with_policy(self.world, tenant, vault)
+        await postgres_own.take_stock(self.world, tenant, state, postgres, vault, derived, report)
         admit(self.world.tenants, state, tenant, derived)
-        context = self._context(tenant, state, claim, derived, vault.credentials)
-        look = Look(self.world, tenant, manifest, state, vault, context, report)
+        context = context_of(self.world, tenant, state, postgres, derived, vault)
+        look = Look(self.world, tenant, manifest, state, postgres, vault, context, report)
         await look.store(vault)
         return look
 
     async def _new_claim(
-        self, tenant: OdooTenant, manifest: Manifest, state: PoolState, report: Report
+        self,
+        tenant: OdooTenant,
+        manifest: Manifest,
+        state: PoolState,
+        postgres: ServerState,
+        report: Report,
     ) -> str:
         """An identity, written down before anything carries it; the old one where only the status was lost."""
-        owned = await self.world.credentials.owned(tenant.metadata.uid)
-        claim = owned[0].claim if owned else await adoption.adopt(self.world, tenant, manifest, state, report)
-        claim = claim or self.world.token(16)
+        credentials, uid = self.world.credentials, tenant.metadata.uid
+        owned = await credentials.owned(uid) if has_finalizer(manifest) else ()
+        known = (
+            owned[0].claim
+            if owned
+            else await adoption.adopt(self.world, tenant, manifest, state, postgres, report)
+        )
+        claim = known or self.world.token(16)
         ref = ObjectRef(API_VERSION, "OdooTenant", tenant.metadata.namespace, tenant.metadata.name)
         await self.world.cluster.patch_status(ref, {"claim": claim, "phase": "Pending"})
+        if not known:
+            credentials.begin(claim, tenant.key, uid)
         return claim
 
     async def _open_vault(self, tenant: OdooTenant, claim: str) -> Vault:
@@ -155,32 +205,25 @@ class TenantReconciler:
             )
         return await self.world.credentials.open(claim, tenant.key, tenant.metadata.uid)
 
-    def _context(
-        self, tenant: OdooTenant, state: PoolState, claim: str, derived: Effective, credentials: Any
-    ) -> TenantContext:
-        postgres = state.facts.pool.spec.postgres
-        return TenantContext(
-            tenant=tenant,
-            pool=state.facts,
-            claim=claim,
-            credentials=credentials,
-            effective=derived,
-            database_host=postgres.host,
-            database_port=postgres.port,
-            postgres_ca=state.postgres_ca,
-            operator_namespace=self.world.options.namespace,
-        )
-
     def _remember(self, tenant: OdooTenant) -> None:
-        for other in self.world.tenants.remember(record_of(tenant, self.world.options.cluster_id)):
+        before = self.world.tenants.get(tenant.key)
+        record = record_of(tenant, self.world.options.cluster_id)
+        for other in self.world.tenants.remember(record):
             self.world.enqueue(other)
+        joined = before is None or (before.policy, before.admitted) != (record.policy, record.admitted)
+        if record.policy and joined:
+            self.world.enqueue(Key("BackupPolicy", tenant.metadata.namespace, record.policy))
 
-    def _forget(self, key: Key) -> None:
+    async def _forget(self, key: Key) -> None:
+        await self.world.own_servers.forget(key)
         record = self.world.tenants.get(key)
+        self.world.own_redis.pop(key, None)
         if record is not None:
             state = self.world.pools.get(record.pool)
             if state is not None:
-                state.wanted.pop(key, None)
+                state.forget(key)
+                self.world.redis_used(key, None)
+            self.world.databases.gone(key)
             if record.claim:
                 self.world.credentials.forget(record.claim)
         for other in self.world.tenants.forget(key):
@@ -189,28 +232,31 @@ class TenantReconciler:
     async def _write_status(
         self, ref: ObjectRef, tenant: OdooTenant, manifest: Manifest, report: Report, look: Look | None
     ) -> None:
-        report.summarize(REQUIRED)
-        _say_what_comes_later(tenant, report)
+        uses_redis = look is not None and look.context.redis is not None
+        report.summarize((*REQUIRED, "RedisReady") if uses_redis else REQUIRED)
+        backup_health.tell(self.world, tenant, report)
+        _say_what_comes_later(report)
         before = tenant.status.conditions
         conditions = report.conditions(before, tenant.metadata.generation, self.world.now())
         for condition in turned(before, conditions):
             if condition.type not in _SUMMED_UP:
                 await announce(self.world, manifest, condition)
-        status = _status(tenant, report, look, conditions)
+        status = _status(tenant, report, look, conditions) | backup_health.summary(self.world, tenant)
         live = manifest.get("status") or {}
         if look is not None:
             live = {**live, "claim": look.context.claim}
         await patch_status_if_changed(self.world.cluster, ref, live, {**live, **status})
 
 
-_SUMMED_UP = frozenset({"Reconciling", "Stalled", "BackupHealthy", "RecoveryProven", "RedisReady"})
+_SUMMED_UP = frozenset({"Reconciling", "Stalled", "RecoveryProven"})
 """Conditions that say again what others said, or that this version can't know: no events of them."""
 
 
 async def _converge(look: Look) -> None:
     """All stages, as far as they go; what is not wanted any more goes when all of them came to their end."""
     first_time = not look.initialized
-    for stage in STAGES:
+    restore = look.world.restores.of(look.key)
+    for stage in STOPPED if restore is not None and restore.stops_odoo else STAGES:
         try:
             await stage.run(look)
         except OperatorError as error:
@@ -220,6 +266,7 @@ async def _converge(look: Look) -> None:
     if not look.report.errors:
         keep = look.keep | _jobs(look)
         look.changes.extend(written(await look.world.applier.prune(look.owner, keep)))
+        await redis.leave_behind(look)
 
 
 def _jobs(look: Look) -> set[ObjectRef]:
@@ -239,12 +286,14 @@ def _result(report: Report, look: Look | None, changes: list[str]) -> Result:
     return Result(requeue_after=again, changes=tuple(changes))
 
 
-def _phase(tenant: OdooTenant, report: Report) -> str:
+def _phase(tenant: OdooTenant, report: Report, *, is_restored: bool = False) -> str:
     error = report.first_to_mend
     if error is None:
         return "Suspended" if tenant.spec.suspended else "Ready"
     if error.reason in PENDING:
         return "Pending"
+    if is_restored or error.reason == restoring.REASON:
+        return "Restoring"
     if tenant.status.phase in ("Ready", "Degraded", "Suspended"):
         return "Degraded"
     if isinstance(error, Refused):
@@ -252,6 +301,8 @@ def _phase(tenant: OdooTenant, report: Report) -> str:
     database_found = report.findings.get("DatabaseReady")
     if database_found is not None and database_found.reason in ("Initializing", "TemplateInTheMaking"):
         return "Initializing"
+    if database_found is not None and database_found.reason in COPYING:
+        return "Restoring"
     return "Provisioning"
 
 
@@ -260,7 +311,7 @@ def _status(
 ) -> Manifest:
     status: Manifest = {
         "observedGeneration": tenant.metadata.generation,
-        "phase": _phase(tenant, report),
+        "phase": _phase(tenant, report, is_restored=look is not None and restoring.is_starting(look)),
         "conditions": [c.model_dump(mode="json", by_alias=True) for c in conditions],
     }
     if look is None:
@@ -272,23 +323,33 @@ def _status(
         "url": url(context),
         "namespace": names.namespace(tenant, context.pool.pool.spec.namespace),
         "effective": {**context.effective.status(), "hosts": list(hosts)},
-        "database": {"name": names.database(context.claim), "host": context.database_host},
+        "database": _database_status(look),
     }
     if look.image:
         status["image"] = look.image
+    if look.redis_used is not None:
+        status["redis"] = {"usedBytes": look.redis_used}
+    elif tenant.status.redis.used_bytes and context.effective.redis_placement == "None":
+        status["redis"] = {"usedBytes": 0}
     return status
 
 
-def _say_what_comes_later(tenant: OdooTenant, report: Report) -> None:
+def _database_status(look: Look) -> Manifest:
+    planned = rotation.next_rotation(look.tenant, look.vault)
+    live = (look.manifest.get("status") or {}).get("database") or {}
+    moments = {
+        "credentialsRotatedAt": look.vault.rotated_at,
+        "nextRotationAt": moment(planned) if planned else "",
+    }
+    return {
+        **{key: live[key] for key in ("sizeBytes", "connections") if key in live},
+        **look.database_status,
+        "name": names.database(look.context.claim),
+        "host": look.context.database_host,
+        **{key: value for key, value in moments.items() if value},
+    }
+
+
+def _say_what_comes_later(report: Report) -> None:
     """Promises that this version can't keep yet are Unknown, and say so: never silently absent, never True."""
-    report.found(
-        "RedisReady",
-        "Unknown",
-        "NotProvided",
-        "This version keeps sessions in the filestore: it has no Redis yet",
-    )
-    message = "This version takes no backups yet"
-    if tenant.spec.deletion.policy == "Backup":
-        message += "; deletion.policy Backup behaves as Retain until it does: database and volume stay"
-    report.found("BackupHealthy", "Unknown", "NotProvided", message)
     report.found("RecoveryProven", "Unknown", "NeverDrilled", "This version runs no restore drills yet")

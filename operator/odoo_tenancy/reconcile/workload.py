@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from odoo_tenancy.api.errors import OperatorError, Waiting
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.objects import ObjectRef
@@ -9,10 +11,11 @@ from odoo_tenancy.cluster.readiness import Rollout
 from odoo_tenancy.desired import labels, pods
 from odoo_tenancy.desired import tenant as desired
 from odoo_tenancy.desired.namespace import of
-from odoo_tenancy.reconcile import diagnosis
+from odoo_tenancy.reconcile import diagnosis, fronts
 from odoo_tenancy.reconcile.database import drop_template_of_another_image, mend_password
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.modules import check_image, install_added
+from odoo_tenancy.reconcile.tenant_database import wanted_database
 
 PATIENCE = 15.0
 """Seconds in which pods start, as a rule."""
@@ -49,6 +52,7 @@ async def _explain(look: Look, manifest: Manifest, rollout: Rollout) -> None:
     problem = await _problem_of_pods(look, manifest) if rollout.observed else None
     if _is_overdue(look):
         await mend_password(look)
+        await _try_pooler(look)
     if problem is not None:
         raise problem
     raise Waiting(
@@ -57,6 +61,21 @@ async def _explain(look: Look, manifest: Manifest, rollout: Rollout) -> None:
         f"{rollout.total} in all.",
         look.world.options.look_again * 5,
     )
+
+
+async def _try_pooler(look: Look) -> None:
+    """What keeps Odoo from its database may stand between the two."""
+    pooler, server = look.context.pooler, look.postgres.server
+    if pooler is None or server is None or look.postgres.problem is not None:
+        return
+    wanted = wanted_database(look)
+    login = replace(
+        server.address,
+        username=wanted.login_role,
+        password=look.vault.credentials.database_password,
+        database=wanted.database,
+    )
+    await fronts.check_login(look.context.pool, login, pooler)
 
 
 async def _problem_of_pods(look: Look, manifest: Manifest) -> OperatorError | None:

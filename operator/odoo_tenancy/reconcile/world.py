@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -12,9 +12,17 @@ from odoo_tenancy.cluster.apply import Applier, Change
 from odoo_tenancy.cluster.children import Children
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.cluster.events import Events
+from odoo_tenancy.reconcile.active_backup import ActiveBackup
+from odoo_tenancy.reconcile.backup_memory import Backups, Buckets, CataloguePass, Policies
 from odoo_tenancy.reconcile.credentials import CredentialStore
-from odoo_tenancy.reconcile.memory import Pools, Tenants
+from odoo_tenancy.reconcile.figures import DatabaseObserver
+from odoo_tenancy.reconcile.memory import OwnRedis, Pools, Tenants
+from odoo_tenancy.reconcile.report import is_problem
+from odoo_tenancy.reconcile.restore_memory import Restores
+from odoo_tenancy.reconcile.server_state import OwnServers
+from odoo_tenancy.reconcile.upkeep_memory import Upkeep
 from odoo_tenancy.services.postgres import PostgresAddress, PostgresServer
+from odoo_tenancy.services.redis import DedicatedServer, RedisAddress, RedisServer
 
 
 class Enqueue(Protocol):
@@ -29,10 +37,28 @@ class DriftObserver(Protocol):
     def __call__(self, kind: str, manager: str, /) -> None: ...
 
 
+class RedisObserver(Protocol):
+    """Told how many bytes of Redis a tenant uses; ``None``: it is gone."""
+
+    def __call__(self, tenant: Key, used: int | None, /) -> None: ...
+
+
 class ConnectPostgres(Protocol):
     """Makes the client of a server; nothing is connected before it is first used."""
 
     def __call__(self, address: PostgresAddress) -> PostgresServer: ...
+
+
+class ConnectRedis(Protocol):
+    """The same of a Redis."""
+
+    def __call__(self, address: RedisAddress) -> RedisServer: ...
+
+
+class ConnectDedicatedRedis(Protocol):
+    """The same of a Redis of a tenant's own."""
+
+    def __call__(self, address: RedisAddress) -> DedicatedServer: ...
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,17 @@ class Options:
     """The operator's own: pools' Secrets are read from it, generated values are kept in it."""
     look_again: float = 2.0
     """Seconds between two looks at what starts, where no watch tells."""
+    addon_image: str = ""
+    """The operator's own image: Odoo's pods take the addon from it."""
+    sizes_every: float = 300.0
+    """Seconds between two measurements of all databases of a pool."""
+    activity_every: float = 60.0
+    """The same of what goes on in them."""
+    redis_image: str = ""
+    """Of the Redis of a tenant's own."""
+    postgres_image: str = ""
+    """Of the PostgreSQL of a tenant's own; empty: CloudNativePG's default."""
+    cloudnative_pg_namespace: str = "cnpg-system"
     cluster_id: str = ""
     """On everything made outside of Kubernetes: two clusters may share a PostgreSQL server."""
     serves: Callable[[str], bool] = lambda _: True
@@ -62,10 +99,33 @@ class World:
     pools: Pools
     enqueue: Enqueue
     connect_postgres: ConnectPostgres
+    connect_redis: ConnectRedis
+    connect_dedicated_redis: ConnectDedicatedRedis
     drifted: DriftObserver
+    redis_used: RedisObserver
+    databases: DatabaseObserver
     now: Callable[[], datetime]
+    seconds: Callable[[], float]
+    """Of a clock that never goes back."""
     token: Callable[[int], str]
     options: Options
+    buckets: Buckets
+    """Of the policies."""
+    policies: Policies = field(default_factory=Policies)
+    backups: Backups = field(default_factory=Backups)
+    restores: Restores = field(default_factory=Restores)
+    upkeep: Upkeep = field(default_factory=Upkeep)
+    """Of the tenants' repositories."""
+    prepared: dict[str, str] = field(default_factory=dict)
+    """By claim: which repository was made with which keys, until the tenant's vault has it."""
+    last_backups: dict[str, ActiveBackup] = field(default_factory=dict)
+    """By claim: of tenants that are being deleted, as their vaults have them."""
+    catalogues: dict[Key, CataloguePass] = field(default_factory=dict)
+    """By policy: how far its store was gone through."""
+    own_redis: dict[Key, OwnRedis] = field(default_factory=dict)
+    """By tenant."""
+    own_servers: OwnServers = field(default_factory=OwnServers)
+    """PostgreSQL servers of single tenants."""
 
 
 def written(changes: Sequence[Change]) -> tuple[str, ...]:
@@ -90,21 +150,9 @@ async def report_drift(world: World, regarding: Manifest, changes: Sequence[Chan
         )
 
 
-PASSING = frozenset(
-    {
-        "RollingOut",
-        "Initializing",
-        "InstallingModules",
-        "CheckingImage",
-        "VolumePending",
-        "TemplateInTheMaking",
-    }
-)
-"""Reasons that belong to every start: nobody is warned of them."""
-
-
 async def announce(world: World, manifest: Manifest, condition: Condition) -> None:
     """One event for a condition whose status or reason has changed."""
-    good = condition.status != "False" or condition.reason in PASSING
     message = f"{condition.type} is {condition.status}: {condition.message}"
-    await world.events.publish(manifest, "Normal" if good else "Warning", condition.reason, message)
+    await world.events.publish(
+        manifest, "Warning" if is_problem(condition) else "Normal", condition.reason, message
+    )

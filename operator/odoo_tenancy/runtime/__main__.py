@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 
 import structlog
@@ -28,6 +29,7 @@ def main(
             print(f"Settings refused:{name} {error['msg']}. See docs/settings.md.", file=sys.stderr)
         return 2
     logs.configure(settings.log_format, settings.log_level)
+    gc.freeze()  # what was imported stays: no collection need look at it
     try:
         asyncio.run(_run(settings, build, kinds, hook))
     except Exception as error:

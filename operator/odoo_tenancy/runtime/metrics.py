@@ -1,7 +1,9 @@
-"""What ``/metrics`` shows. Labels are bounded: kinds, reasons, verbs, codes; never an object's name."""
+"""What ``/metrics`` shows. Labels are bounded: kinds, reasons, verbs, codes; an object's name only where each tenant has
+a figure of its own, gone with the tenant."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -12,7 +14,9 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 from yarl import URL
 
+from odoo_tenancy.api.meta import Key
 from odoo_tenancy.cluster.kinds import RESOURCES
+from odoo_tenancy.runtime.database_metrics import DatabaseMetrics
 from odoo_tenancy.runtime.queue import QueueState
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -50,6 +54,12 @@ class Metrics:
         self._silence = self._gauge(
             "watch_silence_seconds", "Seconds since a watch last said anything", ("watch",)
         )
+        self._redis_used = self._gauge(
+            "redis_used_bytes", "Bytes of a tenant's keys in Redis, as last measured", ("namespace", "tenant")
+        )
+        self.databases = DatabaseMetrics()
+        """Told of each measurement of a pool's databases."""
+        self.registry.register(self.databases)
         self.build = Info("odoo_tenancy_build", "What runs", registry=self.registry)
 
     def reconciled(self, kind: str, outcome: str, seconds: float, reason: str | None = None) -> None:
@@ -61,6 +71,14 @@ class Metrics:
     def drift_repaired(self, kind: str, manager: str) -> None:
         """An object was put back. ``manager``: the field manager that had changed it."""
         self._repairs.labels(kind, manager).inc()
+
+    def redis_used(self, tenant: Key, used: int | None) -> None:
+        """What a tenant uses of Redis, in bytes; ``None``: it is gone."""
+        if used is not None:
+            self._redis_used.labels(tenant.namespace, tenant.name).set(used)
+        else:
+            with contextlib.suppress(KeyError):
+                self._redis_used.remove(tenant.namespace, tenant.name)
 
     def api_request(self, verb: str, kind: str, seconds: float, code: int) -> None:
         """One request to the Kubernetes API: an ``api.observe.RequestObserver``."""

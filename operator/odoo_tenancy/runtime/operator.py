@@ -20,6 +20,7 @@ import aiohttp
 import structlog
 
 from odoo_tenancy import __version__
+from odoo_tenancy.api.meta import API_VERSION
 from odoo_tenancy.api.observe import WriteHook
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.runtime.clock import Clock, RealClock
@@ -31,8 +32,8 @@ from odoo_tenancy.runtime.pulse import Heart, Pulse, Role
 from odoo_tenancy.runtime.queue import Backoff, WorkQueue
 from odoo_tenancy.runtime.settings import Settings
 from odoo_tenancy.runtime.silence import Silences
-from odoo_tenancy.runtime.stream import Stream
-from odoo_tenancy.runtime.watch import ChildFeed, OwnKinds, children, missing
+from odoo_tenancy.runtime.stream import Feed, Stream, Watched
+from odoo_tenancy.runtime.watch import ChildFeed, OwnKinds, RecordFeed, children, missing
 from odoo_tenancy.runtime.wiring import KINDS, Build, Context, Wiring, build_reconcilers
 from odoo_tenancy.runtime.workers import Workers
 
@@ -134,10 +135,11 @@ class Operator:
     ) -> None:
         """Watch and reconcile until SIGTERM; then finish what is worked on, and give the Lease back first of all."""
         workers = Workers(self.queue, wiring.reconcilers, self.settings.workers, self.clock, self.metrics)
-        kopf = OwnKinds(self.settings, api, self.silences, self.kinds, wiring.seen, self.queue.add)
+        by_kopf = tuple(kind for kind in self.kinds if kind not in wiring.records)
+        kopf = OwnKinds(self.settings, api, self.silences, by_kopf, wiring.seen, self.queue.add)
         streams = self._streams(session, wiring)
         tasks = [
-            asyncio.create_task(_work_when_caught_up(workers, streams), name="workers"),
+            asyncio.create_task(_work_when_caught_up(workers, streams, wiring), name="workers"),
             *(asyncio.create_task(s.run(), name=s.watched.name) for s in streams),
             asyncio.create_task(self._watch_own_kinds(kopf), name="kopf"),
         ]
@@ -185,11 +187,14 @@ class Operator:
 
     def _streams(self, session: aiohttp.ClientSession, wiring: Wiring) -> list[Stream]:
         feed = ChildFeed(wiring.children, self.queue.add)
-        idle = self.settings.watch_idle
-        return [
-            Stream(session, watched, feed, self.silences, self.clock, idle)
-            for watched in children(self.settings)
+        feeds: list[tuple[Watched, Feed]] = [(watched, feed) for watched in children(self.settings)]
+        namespaces = self.settings.watch_namespaces
+        feeds += [
+            (Watched(API_VERSION, kind), RecordFeed(records, namespaces, self.queue.add))
+            for kind, records in wiring.records.items()
         ]
+        idle = self.settings.watch_idle
+        return [Stream(session, watched, feed, self.silences, self.clock, idle) for watched, feed in feeds]
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
         """Wait for SIGTERM. Raises what ended one of the tasks; Kopf alone may end well, when the signal was
@@ -258,11 +263,13 @@ class Operator:
         self.metrics.leading(pulse.role is Role.LEADER)
 
 
-async def _work_when_caught_up(workers: Workers, streams: Sequence[Stream]) -> None:
-    """What exists is known before anything is decided: else each child would be read, and drift not noticed."""
+async def _work_when_caught_up(workers: Workers, streams: Sequence[Stream], wiring: Wiring) -> None:
+    """What exists is known before anything is decided: else each child would be read, drift not noticed, and what a
+    stranger put into a namespace overlooked."""
     for stream in streams:
         await stream.caught_up.wait()
     log.info("caught up", watches=len(streams))
+    await wiring.begin()
     await workers.run()
 
 

@@ -35,8 +35,25 @@ class Settings(BaseSettings):
     """Names of the HostingPools that this operator serves, with their tenants, separated by commas. Empty:
     all of them. Several operators share a cluster by pools; each needs a `LEASE_NAME` of its own."""
 
-    cluster_domain: str = "cluster.local"
-    """DNS domain of the cluster."""
+    tolerated_managers: Names = ()
+    """Field managers that may add fields to what the operator made, separated by commas: a platform's own tools, such
+    as a policy engine that labels everything. What they change of the operator's own fields comes back all the same."""
+
+    addon_image: str = ""
+    """Image from which tenants' pods take the operator's addon for Odoo. Empty: the one that the operator's own pod
+    runs, which needs `IDENTITY` to be its name."""
+
+    redis_image: str = "docker.io/library/redis:7.0"
+    """Image of the Redis of a tenant with `redis.placement: Dedicated`: Redis 7.0 or later with TLS, in which user and
+    group 999 run it, as the official one of Debian. A digest is recommended; nodes must be able to pull it without
+    credentials. A change restarts these servers, one pod each; their data stays."""
+
+    postgres_image: str = ""
+    """Image of the PostgreSQL of a tenant with `database.placement: Dedicated`: one made for CloudNativePG, 15 or later.
+    Empty: the default of the CloudNativePG that is installed."""
+
+    cloudnative_pg_namespace: str = "cnpg-system"
+    """Namespace in which CloudNativePG's operator runs: its pods are let in to these servers' status."""
 
     kubeconfig: Path | None = None
     """Kubeconfig file. Unset: the pod's ServiceAccount, or `$KUBECONFIG` and `~/.kube/config` outside a
@@ -68,6 +85,14 @@ class Settings(BaseSettings):
 
     pool_resync: Seconds = 15
     """The same for HostingPools: how soon a change made by hand in PostgreSQL is seen."""
+
+    sizes_every: Seconds = 300
+    """Seconds between two measurements of all databases of a pool, by one query: how late `database.maxSize` takes hold.
+    The server looks at every file for it: every five minutes, or more rarely."""
+
+    activity_every: Seconds = 60
+    """Seconds between two looks at what goes on in all databases of a pool (connections, locks, transactions), by one
+    query: how old the metrics may be. At most once in `POOL_RESYNC`."""
 
     backoff_base: Seconds = 1
     """Seconds until the next attempt after a first failure; doubled at each further one."""
@@ -106,7 +131,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split(cls, values: dict[str, object]) -> dict[str, object]:
-        lists = ("watch_namespaces", "pools")
+        lists = ("watch_namespaces", "pools", "tolerated_managers")
         return values | {
             name: tuple(part.strip() for part in value.split(",") if part.strip())
             for name, value in values.items()

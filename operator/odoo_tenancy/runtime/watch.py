@@ -9,8 +9,8 @@ missing or goes, and doesn't say when it last heard of a bookmark.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import aiohttp
 import kopf
@@ -40,10 +40,12 @@ _CHILDREN = (
     ("v1", "PersistentVolumeClaim"),
     ("batch/v1", "Job"),
     ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("policy/v1", "PodDisruptionBudget"),
     ("traefik.io/v1alpha1", "Middleware"),
     ("cert-manager.io/v1", "Certificate"),
+    ("postgresql.cnpg.io/v1", "Cluster"),
 )
 
 
@@ -106,6 +108,44 @@ class ChildFeed:
     def listed(self, watched: Watched, uids: frozenset[str]) -> None:
         """A complete list: what it lacks was deleted while nobody watched."""
         for key in self._memory.listed(watched.api_version, watched.kind, uids):
+            self._add(key)
+
+
+class Records(Protocol):
+    """A memory of objects of one of our kinds, of which there may be tens of thousands."""
+
+    def saw(self, event_type: str, body: Manifest) -> Key | None:
+        """Take in an event; the key where it asks for work."""
+        ...
+
+    def listed(self, uids: frozenset[str]) -> tuple[Key, ...]:
+        """Take in which exist; the keys of those that are gone."""
+        ...
+
+
+class RecordFeed:
+    """Takes the events of a kind of ours to the memory of it, past Kopf, which would keep a task for each object.
+
+    Args:
+        namespaces: management namespaces that are watched; empty: all.
+    """
+
+    def __init__(self, records: Records, namespaces: Collection[str], add: Callable[[Key], None]) -> None:
+        self._records = records
+        self._namespaces = namespaces
+        self._add = add
+
+    def saw(self, event_type: str, body: Manifest) -> None:
+        """One event of one object."""
+        if self._namespaces and body["metadata"]["namespace"] not in self._namespaces:
+            return
+        key = self._records.saw(event_type, body)
+        if key is not None:
+            self._add(key)
+
+    def listed(self, watched: Watched, uids: frozenset[str]) -> None:
+        """A complete list: what it lacks was deleted while nobody watched."""
+        for key in self._records.listed(uids):
             self._add(key)
 
 

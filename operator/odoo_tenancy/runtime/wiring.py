@@ -18,18 +18,27 @@ from odoo_tenancy.cluster.children import Children
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.cluster.events import Events
 from odoo_tenancy.cluster.objects import ObjectRef
+from odoo_tenancy.reconcile import backup_policy, pool_redis
+from odoo_tenancy.reconcile.backup_memory import Buckets
+from odoo_tenancy.reconcile.backup_policy import PolicyReconciler
 from odoo_tenancy.reconcile.credentials import CredentialStore
 from odoo_tenancy.reconcile.memory import Pools, Tenants, record_of
 from odoo_tenancy.reconcile.pool import PoolReconciler
 from odoo_tenancy.reconcile.result import Reconciler
 from odoo_tenancy.reconcile.tenant import TenantReconciler
+from odoo_tenancy.reconcile.tenant_backup import BackupReconciler
+from odoo_tenancy.reconcile.tenant_restore import RestoreReconciler
+from odoo_tenancy.reconcile.upkeep import UpkeepReconciler
+from odoo_tenancy.reconcile.upkeep_memory import UPKEEP
 from odoo_tenancy.reconcile.world import Options, World
 from odoo_tenancy.runtime.clock import Clock
 from odoo_tenancy.runtime.metrics import Metrics
 from odoo_tenancy.runtime.queue import WorkQueue
 from odoo_tenancy.runtime.settings import Settings
-from odoo_tenancy.runtime.watch import Seen
+from odoo_tenancy.runtime.watch import Records, Seen
+from odoo_tenancy.services.object_store import Bucket, BucketAddress
 from odoo_tenancy.services.postgres import PostgresAddress, PostgresServer
+from odoo_tenancy.services.redis import DedicatedServer, RedisAddress, RedisServer
 
 log = structlog.get_logger("odoo_tenancy.wiring")
 
@@ -51,7 +60,7 @@ class Context:
         self.queue.add_after(key, seconds)
 
 
-async def _nothing_to_close() -> None:
+async def _nothing() -> None:
     return None
 
 
@@ -68,40 +77,67 @@ class Wiring:
     seen: Mapping[str, Seen] = field(default_factory=dict)
     """By kind of ours: told of each event of it, before its key is queued."""
 
-    close: Callable[[], Awaitable[None]] = _nothing_to_close
+    records: Mapping[str, Records] = field(default_factory=dict)
+    """By kind of ours: those that are watched past Kopf, and who remembers them."""
+
+    begin: Callable[[], Awaitable[None]] = _nothing
+    """Called once, when all children that exist are known, and before anything is worked on."""
+
+    close: Callable[[], Awaitable[None]] = _nothing
     """Called at the end, when nothing is worked on any more."""
 
 
 Build = Callable[[Context], Awaitable[Wiring]]
 
-KINDS = ("OdooTenant", "HostingPool")
+KINDS = ("OdooTenant", "HostingPool", "BackupPolicy", "TenantBackup", "TenantRestore")
 """The kinds that have a reconciler."""
 
 
 async def build_reconcilers(context: Context) -> Wiring:
-    """The reconcilers of this version. Called once, when the Lease is ours.
-
-    Tenants and pools are read before the first is worked on: whose is a host name, how many connections are
-    reserved, and whether a pool exists can't be told from half of them.
-    """
+    """The reconcilers of this version. Called once, when the Lease is ours."""
     settings = context.settings
-    children = Children()
-    world = _world(context, children, await _cluster_id(context.cluster))
+    children = Children(frozenset(settings.tolerated_managers))
+    image = settings.addon_image or await _own_image(context)
+    world = _world(context, children, await _cluster_id(context.cluster), image)
     pools = PoolReconciler(world)
-    for body in await context.cluster.list(API_VERSION, "OdooTenant"):
-        world.tenants.remember(record_of(OdooTenant.parse(body), world.options.cluster_id))
-    for body in await context.cluster.list(API_VERSION, "HostingPool"):
-        if settings.serves(body["metadata"]["name"]):
-            await _first_look(pools, Key("HostingPool", "", body["metadata"]["name"]))
+
+    async def begin() -> None:
+        """Tenants and pools are read before the first is worked on: whose is a host name, how many connections are
+        reserved, and whether a pool exists can't be told from half of them."""
+        for body in await context.cluster.list(API_VERSION, "OdooTenant"):
+            world.tenants.remember(record_of(OdooTenant.parse(body), world.options.cluster_id))
+        for owner in tuple(children.owners()):
+            if owner.kind in (
+                "TenantBackup",
+                UPKEEP,
+                "TenantRestore",
+            ):  # it may be finished, or gone, and something of it be left
+                context.enqueue(owner.key)
+        for body in await context.cluster.list(API_VERSION, "BackupPolicy"):
+            backup_policy.expect(world, body)
+        for body in await context.cluster.list(API_VERSION, "HostingPool"):
+            if settings.serves(body["metadata"]["name"]):
+                await _first_look(pools, Key("HostingPool", "", body["metadata"]["name"]))
 
     async def close() -> None:
         for state in world.pools:
-            if state.server is not None:
-                await state.server.close()
+            await pool_redis.forget(state)
+            await state.postgres.disconnect()
+        await world.own_servers.close()
+        world.buckets.close()
 
     return Wiring(
-        reconcilers={"OdooTenant": TenantReconciler(world), "HostingPool": pools},
+        reconcilers={
+            "OdooTenant": TenantReconciler(world),
+            "HostingPool": pools,
+            "BackupPolicy": PolicyReconciler(world),
+            "TenantBackup": BackupReconciler(world),
+            UPKEEP: UpkeepReconciler(world),
+            "TenantRestore": RestoreReconciler(world),
+        },
         children=children,
+        records={"TenantBackup": world.backups, "TenantRestore": world.restores},
+        begin=begin,
         close=close,
     )
 
@@ -124,7 +160,24 @@ async def _cluster_id(cluster: Cluster) -> str:
     return str(body["metadata"]["uid"])
 
 
-def _world(context: Context, children: Children, cluster_id: str) -> World:
+async def _own_image(context: Context) -> str:
+    """That of the pod that this is: tenants' pods take the addon from it.
+
+    Raises:
+        OperatorError: ``NoAddonImage``.
+    """
+    settings = context.settings
+    body = await context.cluster.get(ObjectRef("v1", "Pod", settings.namespace, settings.identity))
+    if body is None:
+        raise OperatorError(
+            "NoAddonImage",
+            f"There is no Pod {settings.namespace}/{settings.identity}, so it can't be told from which image tenants get "
+            "Odoo's addon: outside of a cluster set ODOO_TENANCY_ADDON_IMAGE.",
+        )
+    return str(body["spec"]["containers"][0]["image"])
+
+
+def _world(context: Context, children: Children, cluster_id: str, addon_image: str) -> World:
     settings, cluster = context.settings, context.cluster
 
     def now() -> datetime:
@@ -132,6 +185,15 @@ def _world(context: Context, children: Children, cluster_id: str) -> World:
 
     def connect(address: PostgresAddress) -> PostgresServer:
         return PostgresServer(address, operator=cluster_id, hook=context.hook)
+
+    def connect_redis(address: RedisAddress) -> RedisServer:
+        return RedisServer(address, operator=cluster_id, hook=context.hook)
+
+    def connect_dedicated_redis(address: RedisAddress) -> DedicatedServer:
+        return DedicatedServer(address, hook=context.hook)
+
+    def connect_bucket(address: BucketAddress) -> Bucket:
+        return Bucket(address, context.hook)
 
     return World(
         cluster=cluster,
@@ -143,8 +205,24 @@ def _world(context: Context, children: Children, cluster_id: str) -> World:
         pools=Pools(),
         enqueue=context.enqueue,
         connect_postgres=connect,
+        connect_redis=connect_redis,
+        connect_dedicated_redis=connect_dedicated_redis,
         drifted=context.metrics.drift_repaired,
+        redis_used=context.metrics.redis_used,
+        databases=context.metrics.databases,
         now=now,
+        seconds=context.clock.now,
         token=secrets.token_hex,
-        options=Options(namespace=settings.namespace, cluster_id=cluster_id, serves=settings.serves),
+        buckets=Buckets(connect_bucket),
+        options=Options(
+            namespace=settings.namespace,
+            addon_image=addon_image,
+            redis_image=settings.redis_image,
+            postgres_image=settings.postgres_image,
+            cloudnative_pg_namespace=settings.cloudnative_pg_namespace,
+            sizes_every=settings.sizes_every,
+            activity_every=settings.activity_every,
+            cluster_id=cluster_id,
+            serves=settings.serves,
+        ),
     )

@@ -225,7 +225,8 @@ BAD: dict[str, tuple[Bad, ...]] = {
     "must be at most autoscaling.maxReplicas: lower replicas (the minimum) or raise maxReplicas": (
         Bad({"replicas": 5}),
     ),
-    "can't change after creation, the data would stay behind: make a new OdooTenant with bootstrap.fromTenant": (
+    "can't change after creation, the data would stay behind: take a backup, make a new OdooTenant with this "
+    "placement, and restore the backup into it": (
         Bad({"placement": None}),
         Bad({"placement": "Dedicated"}),
     ),

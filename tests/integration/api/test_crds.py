@@ -12,12 +12,12 @@ import yaml
 from tests.integration.api.bad import BAD, Bad
 from tests.integration.api.places import Path, Place, changed, dotted, get, places
 from tests.integration.api.server import PLURALS, Manifest, Server
+from tests.support.crds import CRDS, apply_crds
 
-from devcluster.control_plane import ControlPlane
+from devcluster.control_plane import control_plane
 from odoo_tenancy.api.rules import RULES
 
 HERE = FilePath(__file__).parent
-CRDS = HERE.parents[2] / "crds"
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     kind: yaml.safe_load((CRDS / f"{plural}.odootenancy.io.yaml").read_text())["spec"]["versions"][0][
@@ -33,8 +33,11 @@ every_kind = pytest.mark.parametrize("kind", PLURALS)
 
 
 @pytest.fixture(scope="module")
-def server(control_plane: ControlPlane, crds: FilePath) -> Server:
-    return Server(control_plane)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Of its own: an operator that other tests have running would take hold of the examples."""
+    with control_plane(tmp_path_factory.mktemp("api") / "data", with_controller_manager=False) as plane:
+        apply_crds(plane)
+        yield Server(plane)
 
 
 @pytest.fixture(scope="module")

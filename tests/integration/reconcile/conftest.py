@@ -8,18 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.reconcile.operator_process import OperatorProcess
 from tests.integration.reconcile.stage import OPERATOR_NAMESPACE, Stage, Tenants
 from tests.support.fake_kubelet import FakeKubelet, running_fake_kubelet
 from tests.support.kube import Kube
+from tests.support.looks import LOGGED
+from tests.support.operator_process import OperatorProcess
 from tests.support.postgres import PostgresProcess, running_postgres
+from tests.support.s3 import S3Process, running_s3
 from tests.support.traefik import traefik_crds
 
 from devcluster.control_plane import ControlPlane
 
 POOLS = (
     *("main", "small", "cordoned", "poor", "lost", "lockedout", "keyless", "squatted", "single", "later"),
-    *("doomed", "occupied"),
+    *("doomed", "occupied", "cached", "turning", "moody", "fronted", "behind"),
 )
 """The pools that this operator serves: others may run beside it."""
 
@@ -27,7 +29,7 @@ POOLS = (
 @pytest.fixture(scope="session")
 def reconcile_postgres() -> Iterator[PostgresProcess]:
     """One server for all pools; every statement is in its log."""
-    with running_postgres(settings=("max_connections = 300", "log_line_prefix = '%m [%p] %u '")) as process:
+    with running_postgres(settings=("max_connections = 300", *LOGGED)) as process:
         yield process
 
 
@@ -64,6 +66,13 @@ def operator(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield process
     finally:
         process.close()
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[S3Process]:
+    """Where backups are kept."""
+    with running_s3() as server:
+        yield server
 
 
 @pytest.fixture

@@ -230,7 +230,7 @@ class Tenants:
     def until_phase(self, name: str, phase: str) -> Manifest:
         """The tenant in that phase."""
         return self.stage.kube.until(
-            self.ref(name), lambda live: live["status"].get("phase") == phase, f"is {phase}"
+            self.ref(name), lambda live: (live.get("status") or {}).get("phase") == phase, f"is {phase}"
         )
 
     def is_ready(self, name: str) -> bool:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from tests.integration.reconcile.operator_process import OperatorProcess
 from tests.integration.reconcile.stage import OPERATOR_NAMESPACE, Stage, Tenants
 from tests.support.fake_kubelet import FakeKubelet
+from tests.support.looks import calls, further_looks, nothing_written_lately, statements
+from tests.support.operator_process import OperatorProcess
 from tests.support.waiting import eventually
 
 TENANTS = ("one", "two", "three")
 LOOKS = 4
 """Resyncs of each tenant that are waited for."""
+MEASURED_EVERY = "4"
+"""Seconds: far more often than ever, so that a measurement that wrote a status or asked once a tenant would be seen."""
 USER = "operator-at-rest"
 """As whom this operator is known to the API server."""
 ADMIN = "admin_at_rest"
 """As whom it is known to PostgreSQL."""
-
-Calls = Counter[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +32,22 @@ def resting(
     stage.secret(OPERATOR_NAMESPACE, "resting-postgres", {"username": ADMIN, "password": "resting"})
     stage.create_pool("resting", postgres={"adminSecretRef": {"name": "resting-postgres"}})
     kubeconfig = stage.plane.kubeconfig_for(USER, ["system:masters"])
-    operator = OperatorProcess(kubeconfig, tmp_path_factory.mktemp("resting"), ("resting",), RESYNC="2")
+    every = MEASURED_EVERY
+    operator = OperatorProcess(
+        kubeconfig,
+        tmp_path_factory.mktemp("resting"),
+        ("resting",),
+        RESYNC="2",
+        SIZES_EVERY=every,
+        ACTIVITY_EVERY=every,
+    )
     tenants = Tenants(stage, "resting")
     stage.namespace("resting")
     for name in TENANTS:
         tenants.create(name, tenancy="Dedicated" if name == "one" else "Shared", poolRef={"name": "resting"})
     for name in TENANTS:
         tenants.until_ready(name)
-    eventually(
-        lambda: all(_quiet(operator, name) for name in TENANTS), lambda: f"quiet; {operator.lines[-5:]}"
-    )
+    eventually(lambda: _rests(stage, operator, tenants), lambda: f"rest; {operator.lines[-5:]}")
     yield operator
     tenants.clear()
     stage.drop_pools(["resting"])
@@ -50,44 +55,36 @@ def resting(
     stage.query(f"DROP ROLE {ADMIN}")
 
 
-def _quiet(operator: OperatorProcess, name: str) -> bool:
-    """Whether the last looks at a tenant changed nothing."""
-    looks = operator.looks(name)
-    return len(looks) > 3 and not any(line["changes"] for line in looks[-3:])
-
-
-def _resync(operator: OperatorProcess) -> Counter[str]:
-    """Wait for some more looks at each tenant; how many there were of each object, those that began at the edges too."""
-    names = (*TENANTS, "resting")
-    before = {name: len(operator.looks(name)) for name in names}
-    eventually(lambda: all(len(operator.looks(n)) >= before[n] + LOOKS for n in TENANTS), "further resyncs")
-    return Counter({name: len(operator.looks(name)) - before[name] + 1 for name in names})
-
-
-def _calls(stage: Stage, since: int) -> Calls:
-    """What the operator asked of the API server after so many bytes of its log; the Lease and watches left out."""
-    with stage.plane.audit_log.open("rb") as file:
-        file.seek(since)
-        events = [json.loads(line) for line in file.read().decode().splitlines() if line.endswith("}")]
-    return Counter(
-        (e["verb"], e["objectRef"]["resource"])
-        for e in events
-        if e["user"]["username"] == USER and e["verb"] != "watch" and e["objectRef"]["resource"] != "leases"
-    )
+def _rests(stage: Stage, operator: OperatorProcess, tenants: Tenants) -> bool:
+    """Whether the first figures are in every status, and nothing more is news."""
+    shown = [tenants.live(name)["status"]["database"] for name in TENANTS]
+    if not all({"sizeBytes", "connections"} <= database.keys() for database in shown):
+        return False
+    return nothing_written_lately(stage.plane.audit_log, USER, stage.postgres.log, ADMIN)
 
 
 def test_a_resync_is_one_read_and_no_write(stage: Stage, resting: OperatorProcess) -> None:
-    begin = stage.plane.audit_log.stat().st_size
-    looks = _resync(resting)
-    calls = _calls(stage, begin)
-    assert {verb for verb, _ in calls} <= {"get", "list"}, calls
-    of_the_pool = {("get", "hostingpools"): looks["resting"], ("get", "secrets"): 2 * looks["resting"]}
-    of_tenants = {("get", "odootenants"): sum(looks[name] for name in TENANTS)}
-    assert not calls - Counter(of_the_pool | of_tenants), "reads beyond one a tenant, and three a pool"
+    looks = further_looks(resting, (*TENANTS, "resting"), LOOKS)
+    since, until = min(each.since for each in looks.values()), max(each.until for each in looks.values())
+    ours = (
+        "resting",
+        OPERATOR_NAMESPACE,
+        "",
+    )  # policies belong to no pool: this operator looks at those of others too
+    asked = [c for c in calls(stage.plane.audit_log, USER) if since < c.at <= until and c.namespace in ours]
+    kinds = {(call.verb, call.resource) for call in asked}
+    assert kinds == {("get", "odootenants"), ("get", "hostingpools"), ("get", "secrets")}
+    for name in TENANTS:
+        own = [call for call in asked if call.resource == "odootenants" and call.name == name]
+        assert sum(call.at in looks[name] for call in own) == looks[name].count, "one read a tenant"
+    of_the_pool = [call for call in asked if call.resource != "odootenants" and call.at in looks["resting"]]
+    assert len(of_the_pool) <= 3 * looks["resting"].count, "the pool, and its two Secrets"
 
 
 def test_postgresql_is_asked_once_a_pool_and_resync(stage: Stage, resting: OperatorProcess) -> None:
-    begin = len(stage.postgres.log)
-    looks = _resync(resting)
-    logged = re.findall(rf"\] {ADMIN} LOG: +(?:execute [^:]+|statement): (.*)", stage.postgres.log[begin:])
-    assert 0 < len(logged) <= looks["resting"], logged
+    """And by one statement for what goes on in all databases, and one for their sizes, as often as they are measured."""
+    looks = further_looks(resting, (*TENANTS, "resting"), LOOKS)["resting"]
+    logged = Counter(text for at, text in statements(stage.postgres.log, ADMIN) if at in looks)
+    measurements = int(looks.seconds / float(MEASURED_EVERY)) + 1
+    assert 0 < logged.total() <= looks.count + 2 * measurements, (looks, measurements, logged)
+    assert len(logged) == 2, f"what is there, also with its sizes; and what goes on: {logged}"

@@ -57,7 +57,7 @@ def test_delete_leaves_nothing(stage: Stage, tenants: Tenants, tenancy: str) -> 
     claim = live["status"]["claim"]
     made = stage.inventory()
     assert {kind: len(made[kind] - before[kind]) for kind in before} == {
-        "databases": 1, "roles": 2, "volumes": 1, "vaults": 1,
+        "databases": 1, "roles": 3, "volumes": 1, "vaults": 1,
     }  # fmt: skip
     assert all(
         claim in name for kind in ("databases", "roles", "vaults") for name in made[kind] - before[kind]
@@ -86,7 +86,7 @@ def test_retain_leaves_database_and_volume_and_adopt_takes_them_back(
     tenants.delete("acme")
     left = stage.inventory()
     assert {kind: len(left[kind] - before[kind]) for kind in before} == {
-        "databases": 1, "roles": 2, "volumes": 1, "vaults": 1,
+        "databases": 1, "roles": 3, "volumes": 1, "vaults": 1,
     }  # fmt: skip
     assert everything_of(stage, uid, live["status"]["namespace"]) == []
     assert volume_of(stage, claim)["metadata"]["labels"]["odootenancy.io/claim"] == claim

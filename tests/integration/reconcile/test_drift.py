@@ -12,9 +12,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.reconcile.operator_process import OperatorProcess
 from tests.integration.reconcile.stage import OPERATOR_NAMESPACE, Stage, Tenants, secret_ref
 from tests.support.kube import MEDDLER
+from tests.support.operator_process import OperatorProcess
 from tests.support.waiting import eventually
 
 from odoo_tenancy.api.meta import Manifest
@@ -33,7 +33,7 @@ def children(stage: Stage, uid: str) -> list[Manifest]:
     return [
         body
         for (api_version, kind), resource in RESOURCES.items()
-        if resource.plural not in ("certificates", "events", "pods", "replicasets")
+        if resource.plural not in ("certificates", "clusters", "events", "pods", "replicasets")
         for body in stage.kube.list(api_version, kind, selector=f"{TENANT_UID}={uid}")
         if kind not in HISTORY and not body["metadata"].get("ownerReferences")
     ]
@@ -85,6 +85,7 @@ CHANGES: dict[str, Callable[[Manifest], Any]] = {
     },
     "Service": lambda body: {"spec": {"selector": {"odootenancy.io/tenant-uid": "another"}}},
     "ServiceAccount": lambda body: {"automountServiceAccountToken": True},
+    "StatefulSet": lambda body: {"spec": {"replicas": 0}},
 }
 """How each kind is changed. A kind that is missing here fails the test: say how."""
 
@@ -102,6 +103,7 @@ def spec(name: str, pools_secret: str) -> dict[str, Any]:
             "api": {"allowFrom": ["198.51.100.0/24"]},
         },
         "quota": {"cpu": "32", "memory": "64Gi", "pods": 30},
+        "redis": {"placement": "Dedicated"},
     }
 
 
@@ -294,7 +296,12 @@ SELECT json_build_array(
 def catalogue(stage: Stage, claim: str) -> str:
     """All that PostgreSQL knows of a tenant's roles and database, but the passwords; oids by name."""
     with stage.postgres.superuser() as connection:
-        row = connection.execute(LOOK, {"claim": claim}).fetchone()
+        return seen_by(connection, claim)
+
+
+def seen_by(connection: psycopg.Connection[tuple[Any, ...]], claim: str) -> str:
+    """The same, as one session sees it."""
+    row = connection.execute(LOOK, {"claim": claim}).fetchone()
     assert row is not None
     return str(row[0])
 
@@ -307,9 +314,13 @@ def test_what_is_changed_in_postgresql_comes_back(
     before = catalogue(stage, claim)
     stage.query("DROP ROLE IF EXISTS stranger")
     stage.query("CREATE ROLE stranger")
-    for statement in ROLE_CHANGES[what]:
-        stage.query(statement.format(owner=f"t_{claim}", login=f"t_{claim}_a"))
-    assert catalogue(stage, claim) != before
+    with (
+        stage.postgres.superuser() as connection,
+        connection.transaction(),
+    ):  # nobody repairs what isn't committed
+        for statement in ROLE_CHANGES[what]:
+            connection.execute(statement.format(owner=f"t_{claim}", login=f"t_{claim}_a").encode())
+        assert seen_by(connection, claim) != before
     eventually(
         lambda: catalogue(stage, claim) == before,
         lambda: f"the catalogue is as it was\n{before}\n{catalogue(stage, claim)}",

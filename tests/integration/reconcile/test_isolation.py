@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.integration.reconcile.stage import Stage, Tenants, condition, pool_ref
 from tests.support.kube import ApiError
+from tests.support.operator_process import OperatorProcess
 
 from odoo_tenancy.cluster.objects import ObjectRef
 
@@ -113,7 +114,7 @@ def test_a_service_that_leads_in_is_not_even_made(stage: Stage, fenced: Tenants,
 
 
 def test_a_shared_namespace_that_is_opened_concerns_the_pool_and_all_in_it(
-    stage: Stage, neighbour: Tenants
+    stage: Stage, operator: OperatorProcess, neighbour: Tenants
 ) -> None:
     namespace = "odoo-pool-main"
     policy = ObjectRef("networking.k8s.io/v1", "NetworkPolicy", namespace, "stranger")
@@ -123,11 +124,18 @@ def test_a_shared_namespace_that_is_opened_concerns_the_pool_and_all_in_it(
         {"apiVersion": policy.api_version, "kind": policy.kind, "metadata": metadata, "spec": spec}
     )
     neighbour.until_condition("healthy", "NetworkIsolated", "False", "OpenedByStranger")
-    stage.kube.until(
+    opened = stage.kube.until(
         pool_ref("main"),
         lambda live: condition(live, "NetworkIsolated").get("status") == "False",
         "pool is opened",
     )
+
+    operator.close()  # who starts anew knows what is there before it says that all is well
+    operator.start()
+    operator.await_line("reconciled", name="healthy", outcome="refused")
+    since = condition(stage.kube.live(pool_ref("main")), "NetworkIsolated")["lastTransitionTime"]
+    assert since == condition(opened, "NetworkIsolated")["lastTransitionTime"]
+
     stage.kube.delete(policy)
     neighbour.until_ready("healthy")
     stage.kube.until(

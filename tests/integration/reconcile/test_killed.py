@@ -9,181 +9,146 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator
 
 import psycopg
 import pytest
-from tests.integration.reconcile.operator_process import DIED, Death, OperatorProcess
-from tests.integration.reconcile.stage import Stage, Tenants, condition, pool_ref
-from tests.support.waiting import eventually
+from tests.integration.reconcile.stage import Stage, Tenants, condition, namespace_ref, pool_ref
+from tests.support.life import Act, Life, StartProcess, When, Writes, distinct, drawn, successors
+from tests.support.operator_process import Death, OperatorProcess
+from tests.support.own_redis import log_in
 
 SOAK = bool(os.environ.get("SOAK"))
 DRAWN = 5
 """Writes of each kind of death in a short run."""
 
 POOL, NAME, NAMESPACE = "crash", "victim", "crash"
+WHERE = "odoo-crash-victim"
 MODULES = ["base", "web", "crashed"]
 
-StartProcess = Callable[[Death | None], OperatorProcess]
 
+class Victim:
+    """One pool and one tenant, from nothing to nothing."""
 
-@dataclass
-class Life:
-    """One pool and one tenant, from nothing to nothing, whatever happens to the operators that serve them."""
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._tenants = Tenants(stage, NAMESPACE)
+        self._before = stage.inventory()
+        self._templates = self._templates_now()
 
-    stage: Stage
-    start: StartProcess
-    deaths: dict[str, list[Death]] = field(default_factory=dict)
-    """By act: where the processes die, one after the other."""
-    reached: list[Death] = field(default_factory=list)
-    writes: dict[str, list[str]] = field(default_factory=dict)
-    """By act: what was written in it."""
-    process: OperatorProcess | None = None
-    noted: int = 0
+    def acts(self) -> list[Act]:
+        """What a user does with it, and what has to be true afterwards."""
+        kube = self._stage.kube
+        return [
+            Act("create", self._create, self._ready, self._check),
+            Act("change", self._change, self._ready, self._check),
+            Act("rotate", self._rotate, self._rotated, self._check),
+            Act("delete", lambda: kube.delete(self._tenants.ref(NAME)), self._gone, self._nothing_left),
+            Act("drop", lambda: kube.delete(pool_ref(POOL)), self._dropped, self._no_template_left),
+        ]
 
-    def __post_init__(self) -> None:
-        self.tenants = Tenants(self.stage, NAMESPACE)
-
-    def live(self) -> None:
-        """All acts, each with what has to be true after it."""
-        before, templates = self.stage.inventory(), self._templates()
-        self.act("create", self._create, self._ready)
-        self._check(before)
-        self.act("change", self._change, self._ready)
-        self._check(before)
-        self.act("delete", lambda: self.stage.kube.delete(self.tenants.ref(NAME)), self._gone)
-        assert self.stage.inventory() == before
-        self.act("drop", lambda: self.stage.kube.delete(pool_ref(POOL)), self._dropped)
-        assert self._templates() == templates
-        if self.process is not None:
-            self.process.close()
-
-    def act(self, name: str, do: Callable[[], object], over: Callable[[], bool]) -> None:
-        """Do something, and let operators die and begin anew until all is as it should be."""
-        deaths = list(self.deaths.get(name, ()))
-        if deaths or self.process is None:
-            self._begin(deaths.pop(0) if deaths else None)
-        do()
-
-        def done() -> bool:
-            assert self.process is not None
-            if not self.process.running:
-                assert self.process.exit_status() == DIED, self.process.lines[-5:]
-                assert self.process.death is not None
-                self.reached.append(self.process.death)
-                self._begin(deaths.pop(0) if deaths else None)
-            return over()
-
-        eventually(done, lambda: f"{name}; {self._said()}", 300)
-        assert self.process is not None
-        self.writes[name] = self.process.writes()[self.noted :]
-        self.noted += len(self.writes[name])
-
-    def _begin(self, death: Death | None) -> None:
-        if self.process is not None:
-            self.process.close()
-        self.process, self.noted = self.start(death), 0
-
-    def _said(self) -> object:
-        live = self.stage.kube.get(self.tenants.ref(NAME))
-        lines = (
-            [line for line in self.process.lines if line.get("event") == "reconciled"] if self.process else []
-        )
-        return (live or {}).get("status"), lines[-3:]
+    def said(self) -> object:
+        """Its status."""
+        return (self._stage.kube.get(self._tenants.ref(NAME)) or {}).get("status")
 
     def _create(self) -> None:
-        self.stage.namespace(NAMESPACE)
-        self.stage.create_pool(POOL)
-        self.tenants.create(
-            NAME, poolRef={"name": POOL}, odoo={"modules": MODULES}, namespace="odoo-crash-victim"
+        self._stage.namespace(NAMESPACE)
+        self._stage.create_pool(POOL)
+        redis = {"placement": "Dedicated"}
+        self._tenants.create(
+            NAME, poolRef={"name": POOL}, odoo={"modules": MODULES}, namespace=WHERE, redis=redis
         )
 
     def _change(self) -> None:
-        self.tenants.change(
-            NAME, odoo={"modules": [*MODULES, "later"]}, filestore={"size": "2Gi"}, web={"replicas": 2}
-        )
+        odoo = {"modules": [*MODULES, "later"]}
+        self._tenants.change(NAME, odoo=odoo, filestore={"size": "2Gi"}, web={"replicas": 2})
+
+    def _rotate(self) -> None:
+        annotations = {"odootenancy.io/rotate-credentials": "now"}
+        self._stage.kube.patch(self._tenants.ref(NAME), {"metadata": {"annotations": annotations}})
+
+    def _rotated(self) -> bool:
+        found = condition(self._tenants.live(NAME), "DatabaseReady")
+        can_log_in = "SELECT rolcanlogin FROM pg_roles WHERE rolname = %s"
+        slots = [self._stage.query(can_log_in, f"t_{self._tenants.claim(NAME)}_{s}") for s in "ab"]
+        return slots == [[(False,)], [(True,)]] and found.get("reason") == "Ready" and self._ready()
 
     def _ready(self) -> bool:
-        live = self.tenants.live(NAME)
+        live = self._tenants.live(NAME)
         found = condition(live, "Ready")
         return found.get("status") == "True" and found["observedGeneration"] == live["metadata"]["generation"]
 
     def _gone(self) -> bool:
-        return self.stage.kube.get(self.tenants.ref(NAME)) is None
+        return self._stage.kube.get(self._tenants.ref(NAME)) is None
 
     def _dropped(self) -> bool:
-        return self.stage.kube.get(pool_ref(POOL)) is None
+        return self._stage.kube.get(pool_ref(POOL)) is None
 
-    def _templates(self) -> set[str]:
-        return {name for name in self.stage.databases() if name.startswith("tpl_")}
+    def _nothing_left(self) -> None:
+        assert self._stage.inventory() == self._before
+        assert self._stage.kube.get(namespace_ref(f"{WHERE}-data")) is None
 
-    def _check(self, before: dict[str, set[str]]) -> None:
+    def _no_template_left(self) -> None:
+        assert self._templates_now() == self._templates
+
+    def _templates_now(self) -> set[str]:
+        return {name for name in self._stage.databases() if name.startswith("tpl_")}
+
+    def _check(self) -> None:
         """Everything is there once, and everybody knows the same password."""
-        now, claim = self.stage.inventory(), self.tenants.claim(NAME)
-        made = {kind: now[kind] - before[kind] for kind in before}
+        now, claim = self._stage.inventory(), self._tenants.claim(NAME)
+        made = {kind: now[kind] - self._before[kind] for kind in now}
         assert made["databases"] == {f"t_{claim}"}
-        assert made["roles"] == {f"t_{claim}", f"t_{claim}_a"}
+        always = {f"t_{claim}", f"t_{claim}_a", f"t_{claim}_backup"}
+        assert made["roles"] - always <= {f"t_{claim}_b"}
+        assert always <= made["roles"]
         assert made["vaults"] == {f"tenant-{claim}"}
-        assert len(made["volumes"]) == 1
-        assert self.stage.kubelet.initialized.count(f"t_{claim}") == 1, "filled once"
-        password = (
-            self.stage.value("odoo-crash-victim", "odoo-config", "odoo.conf")
-            .split("db_password = ")[1]
-            .split()[0]
-        )
+        assert len(made["volumes"]) == 2, "the filestore, and its own Redis'"
+        assert self._stage.kubelet.initialized.count(f"t_{claim}") == 1, "filled once"
+        configured = self._stage.value(WHERE, "odoo-config", "odoo.conf")
+        user, password = (configured.split(f"{key} = ")[1].split()[0] for key in ("db_user", "db_password"))
         with psycopg.connect(
-            host="127.0.0.1", port=self.stage.postgres.port, user=f"t_{claim}_a", password=password,
+            host="127.0.0.1", port=self._stage.postgres.port, user=user, password=password,
             dbname=f"t_{claim}", sslmode="require",
         ) as odoo:  # fmt: skip
             rows = odoo.execute("SELECT password FROM res_users WHERE id = 2").fetchall()
         assert rows[0][0].startswith("$pbkdf2")
+        password, ca = (
+            self._stage.value(WHERE, "odoo-config", key) for key in ("redis-password", "redis-ca.crt")
+        )
+        with log_in(f"{WHERE}-data", f"t_{claim}", password, ca) as client:
+            assert client.ping()
+
+
+def life(stage: Stage, start: StartProcess, deaths: dict[str, list[Death]]) -> Life:
+    """Lived to its end."""
+    victim = Victim(stage)
+    lived = Life(victim.acts(), start, victim.said, deaths)
+    lived.live()
+    return lived
 
 
 @pytest.fixture
 def begin(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProcess]:
-    processes: list[OperatorProcess] = []
-
-    def start(death: Death | None) -> OperatorProcess:
-        # One Lease, which the dead can't give back: a short one.
-        terms = {"LEASE_NAME": "crash", "LEASE_DURATION": "3", "LEASE_RENEW_DEADLINE": "2.5"}
-        directory = tmp_path_factory.mktemp("crash")
-        processes.append(OperatorProcess(stage.plane.kubeconfig, directory, (POOL,), death, **terms))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.close()
+    with successors(stage.plane.kubeconfig, POOL, lambda: tmp_path_factory.mktemp("crash")) as start:
+        yield start
 
 
 @pytest.fixture(scope="module")
-def lived(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The writes of an undisturbed life, by act; each once, in their order."""
+def writes(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Writes:
+    """Of an undisturbed life."""
 
     def start(death: Death | None) -> OperatorProcess:
         return OperatorProcess(stage.plane.kubeconfig, tmp_path_factory.mktemp("undisturbed"), (POOL,), death)
 
-    life = Life(stage, start)
-    life.live()
-    return {
-        act: list(dict.fromkeys(w for w in found if "Event" not in w)) for act, found in life.writes.items()
-    }
+    return distinct(life(stage, start, {}).writes)
 
 
-def test_a_life_has_writes_of_all_kinds(lived: dict[str, list[str]]) -> None:
+def test_a_life_has_writes_of_all_kinds(writes: Writes) -> None:
     """So that what is drawn below is drawn from everything."""
-    everything = [write for found in lived.values() for write in found]
-    for word in (
-        "HostingPool",
-        "OdooTenant",
-        "(status)",
-        "Secret",
-        "Job",
-        "Deployment",
-        "postgres role",
-        "postgres database",
-    ):
+    everything = [write for found in writes.values() for write in found]
+    kinds = ("HostingPool", "OdooTenant", "(status)", "Secret", "Job", "Deployment", "StatefulSet")
+    for word in (*kinds, "postgres role", "postgres database", "redis user"):
         assert any(word in write for write in everything), (word, everything)
     assert len(everything) > 60
 
@@ -191,36 +156,23 @@ def test_a_life_has_writes_of_all_kinds(lived: dict[str, list[str]]) -> None:
 @pytest.mark.skipif(SOAK, reason="all of them are tried one by one")
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_a_few_writes_of_one_life(
-    stage: Stage, lived: dict[str, list[str]], begin: StartProcess, when: Literal["before", "after"]
+    stage: Stage, writes: Writes, begin: StartProcess, when: When
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    deaths = _drawn(lived, when, random.Random(seed))
-    life = Life(stage, begin, deaths)
-    life.live()
-    asked = [death for found in deaths.values() for death in found]
+    deaths = drawn(writes, [when], DRAWN, random.Random(seed))
+    reached = life(stage, begin, deaths).reached
     # A few writes come an act earlier or later, as it happens: a template that nobody needs any more.
-    assert len(life.reached) >= len(asked) - 2, f"{life.reached} of {asked}"
+    assert len(reached) >= DRAWN - 2, f"{reached} of {deaths}"
 
 
-def _drawn(
-    lived: dict[str, list[str]], when: Literal["before", "after"], chance: random.Random
-) -> dict[str, list[Death]]:
-    every = [(act, number) for act, found in lived.items() for number in range(len(found))]
-    chosen = sorted(chance.sample(every, DRAWN), key=every.index)
-    return {act: [Death(when, lived[act][n]) for a, n in chosen if a == act] for act in lived}
-
-
-@pytest.mark.skipif(not SOAK, reason="takes half an hour: SOAK=1")
+@pytest.mark.skipif(not SOAK, reason="takes half an hour: make soak")
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_every_write(
-    stage: Stage, lived: dict[str, list[str]], begin: StartProcess, when: Literal["before", "after"]
-) -> None:
+def test_killed_at_every_write(stage: Stage, writes: Writes, begin: StartProcess, when: When) -> None:
     missed: list[str] = []
-    for act, found in lived.items():
+    for act, found in writes.items():
         for write in found:
-            life = Life(stage, begin, {act: [Death(when, write)]})
             print(f"{when} {write}", flush=True)
-            life.live()
-            missed += [write] if not life.reached else []
+            reached = life(stage, begin, {act: [Death(when, write)]}).reached
+            missed += [] if reached else [write]
     assert len(missed) < 3, f"deaths that never came: {missed}"

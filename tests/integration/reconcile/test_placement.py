@@ -92,9 +92,11 @@ def _context(tenant: OdooTenant) -> TenantContext:
         }
     )
     claim = tenant.metadata.name.encode().hex().ljust(32, "0")[:32]
-    credentials = Credentials("database", "master", "admin")
+    credentials = Credentials("database", "master", "admin", "redis")
     derived = effective(tenant, pool)
-    return TenantContext(tenant, PoolFacts(pool), claim, credentials, derived, database_host="db.example.com")
+    return TenantContext(
+        tenant, PoolFacts(pool), claim, credentials, derived, "db.example.com", addon_image="operator:0.1.0"
+    )
 
 
 def nodes(pods: list[Any]) -> Counter[str]:

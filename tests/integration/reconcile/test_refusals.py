@@ -136,6 +136,12 @@ def needs(name: str) -> Spec:
     return {"odoo": {"imagePullSecrets": [{"name": name}]}}
 
 
+def anew(tenants: Tenants, name: str) -> None:
+    """What can't be changed takes another OdooTenant."""
+    tenants.delete(name)
+    tenants.create(name, tenancy="Shared")
+
+
 CASES = (
     Case(
         "unknown-pool", "Ready", "PoolNotFound", ("HostingPool later", "spec.poolRef", "create it"),
@@ -251,8 +257,12 @@ CASES = (
         spec={"poolRef": {"name": "single"}, "web": {"replicas": 2}}, mend=change(web={"replicas": 1}),
     ),
     Case(
-        "not-supported", "Ready", "NotSupported", ("spec.redis.placement: Dedicated", "leave it out"),
-        spec={"tenancy": "Dedicated", "redis": {"placement": "Dedicated"}}, mend=change(redis={"placement": "Pool"}),
+        "not-supported", "Ready", "NotSupported", ("spec.bootstrap.fromRepository", "leave it out"),
+        spec={"bootstrap": {"fromRepository": {"policyRef": {"name": "gold"}, "claim": "0" * 32}}}, mend=anew,
+    ),
+    Case(
+        "no-original", "DatabaseReady", "TenantNotFound", ("tenants-that", "spec.bootstrap.fromTenant"),
+        spec={"bootstrap": {"fromTenant": {"name": "tenants-that-are-not"}}}, mend=anew,
     ),
 )  # fmt: skip
 

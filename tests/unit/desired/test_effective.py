@@ -74,10 +74,25 @@ class TestOneNode:
         assert refusal.value.reason == "AccessModeNotSupported"
 
 
-def test_a_server_that_is_not_the_pools_is_refused_until_there_is_one(make_tenant, make_pool):
-    with pytest.raises(Refused) as refusal:
-        effective(make_tenant(database={"placement": "Dedicated"}), make_pool())
-    assert refusal.value.reason == "DatabasePlacementNotSupported"
+def test_a_server_of_its_own_takes_nothing_of_the_pools_budget(make_tenant, make_pool):
+    external = {"host": "db.example.com", "adminSecretRef": {"name": "s"}}
+    found = effective(make_tenant(database={"placement": "External", "external": external}), make_pool())
+    assert found.database_placement == "External"
+    assert budget.reservation(found) == 0
+    assert budget.reservation(effective(make_tenant(), make_pool())) > 0
+
+
+def test_what_a_server_of_its_own_must_let_in_is_reckoned(make_tenant, make_pool):
+    external = {"host": "db.example.com", "adminSecretRef": {"name": "s"}}
+    database = {
+        "placement": "External",
+        "external": external,
+        "connectionLimit": 60,
+        "readOnlyAccess": {"enabled": True, "connectionLimit": 7},
+    }
+    need = budget.own_server_need(effective(make_tenant(database=database), make_pool()))
+    assert need.total == 60 + 60 + 7 + 5 + 4
+    assert "60 for Odoo, 60 more" in need.terms
 
 
 def test_a_request_never_exceeds_its_limit(make_tenant, make_pool):
@@ -139,13 +154,13 @@ class TestQuota:
 
 class TestConnectionBudget:
     def test_what_fits_exactly_fits(self, make_pool):
-        budget.check_connections(make_pool(), wanted=37, reserved=363)
+        budget.check_connections(make_pool(), wanted=37, reserved=303, overlap=40)
 
     def test_one_too_many_waits_and_says_how_it_was_reckoned(self, make_pool):
         with pytest.raises(Waiting) as refusal:
-            budget.check_connections(make_pool(), wanted=37, reserved=364)
+            budget.check_connections(make_pool(), wanted=37, reserved=304, overlap=40)
         assert refusal.value.reason == "ConnectionBudgetExceeded"
-        assert "other tenants reserve 364, this one needs 37: 1 too many" in refusal.value.message
+        assert "other tenants reserve 304, this one needs 37: 1 too many" in refusal.value.message
 
     def test_overcommit_is_exact(self, make_pool):
         postgres = {
@@ -155,11 +170,11 @@ class TestConnectionBudget:
             "overcommit": 1.1,
         }
         pool = make_pool(postgres=postgres)
-        budget.check_connections(pool, wanted=110, reserved=0)
+        budget.check_connections(pool, wanted=50, reserved=0, overlap=40)
         with pytest.raises(Waiting):
-            budget.check_connections(pool, wanted=111, reserved=0)
+            budget.check_connections(pool, wanted=51, reserved=0, overlap=40)
 
     def test_a_read_only_role_counts(self, make_tenant, make_pool):
         access = {"enabled": True, "connectionLimit": 5}
         tenant = make_tenant(database={"connectionLimit": 40, "readOnlyAccess": access})
-        assert budget.reservation(tenant, effective(tenant, make_pool())) == 45
+        assert budget.reservation(effective(tenant, make_pool())) == 45

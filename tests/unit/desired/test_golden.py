@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from odoo_tenancy.api.meta import Manifest
+from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired import pool, tenant
 from odoo_tenancy.desired.context import PoolFacts, TenantContext
 
@@ -35,6 +36,7 @@ def stages(ctx: TenantContext) -> dict[str, list[Manifest]]:
         "installation": tenant.installation(ctx),
         "image_check": tenant.image_check(ctx),
         "administrator": tenant.administrator(ctx),
+        "reporting": tenant.reporting(ctx),
         "workload": tenant.workload(ctx),
         "routing": tenant.routing(ctx),
     }
@@ -144,4 +146,4 @@ def test_every_child_says_whose_it_is(case, make_context):
 @pytest.mark.parametrize("case", CASES)
 def test_no_two_manifests_are_of_one_object(case, make_context):
     manifests = everything(context_of(case, make_context))
-    assert len(tenant.refs(manifests)) == len(manifests)
+    assert len({ObjectRef.of(manifest) for manifest in manifests}) == len(manifests)

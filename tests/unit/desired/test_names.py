@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odoo_tenancy.api.tenant import OdooTenant
+from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired import names, tenant
 
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -79,9 +80,9 @@ def test_where_a_tenant_runs(make_tenant, spec, expected):
 
 
 def test_children_in_a_shared_namespace_differ_for_tenants_of_one_name(make_context):
-    def children(beside: str, claim: str) -> frozenset[tenant.Ref]:
+    def children(beside: str, claim: str) -> set[ObjectRef]:
         ctx = make_context({"tenancy": "Shared"}, beside=beside, claim=claim)
         stages = (tenant.fences, tenant.volume, tenant.configuration, tenant.workload, tenant.routing)
-        return tenant.refs(manifest for stage in stages for manifest in stage(ctx))
+        return {ObjectRef.of(manifest) for stage in stages for manifest in stage(ctx)}
 
     assert not children("tenants", "a" * 32) & children("others", "b" * 32)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devcluster import tools
-from devcluster.images import Image
+from devcluster.images import CLOUDNATIVE_PG_IMAGE, Image
 from devcluster.steps import StepFailed, run
 from devcluster.tools import GoModule
 
@@ -65,3 +65,20 @@ def test_a_failing_step_says_which_why_and_what_to_do(tmp_path: Path) -> None:
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="nothing-of-this-name is not there"):
         run("Build", ["nothing-of-this-name"], log=tmp_path / "log", what_to_do="Install it.")
+
+
+def test_an_image_is_built_anew_when_the_one_under_it_is(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "Dockerfile").write_text("FROM scratch")
+    below = Image("localhost/below:dev", tmp_path / "below")
+    image = Image("localhost/thing:dev", tmp_path, sources=("Dockerfile",), base=below)
+    (tmp_path / "Dockerfile").write_text("FROM below")
+    before = image.key
+    (tmp_path / "below" / "Dockerfile").write_text("FROM scratch\nUSER 26")
+    assert image.key != before
+
+
+def test_the_version_of_cloudnative_pg_is_one() -> None:
+    """The image's tag chooses the release's manifest, the module gives both."""
+    version = CLOUDNATIVE_PG_IMAGE.name.rpartition(":")[2]
+    assert f"github.com/cloudnative-pg/cloudnative-pg v{version} " in tools.CLOUDNATIVE_PG.go_mod

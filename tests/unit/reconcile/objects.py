@@ -8,7 +8,6 @@ from typing import Any
 from odoo_tenancy.api.meta import API_VERSION
 from odoo_tenancy.api.pool import HostingPool
 from odoo_tenancy.api.tenant import OdooTenant
-from odoo_tenancy.desired.context import PoolFacts
 from odoo_tenancy.reconcile.memory import PoolState, TenantRecord, record_of
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,16 +45,14 @@ def tenant(
 def pool(budget: int = 400, **spec: Any) -> PoolState:
     """Pool ``main``, as it was last looked at."""
     postgres = {"host": "db", "adminSecretRef": {"name": "s"}, "connectionBudget": budget}
-    return PoolState(
-        PoolFacts(
-            HostingPool.parse(
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": "HostingPool",
-                    "metadata": {"name": "main", "uid": "uid-main"},
-                    "spec": {"namespace": "odoo-main", "postgres": postgres, **spec},
-                }
-            )
+    return PoolState.of(
+        HostingPool.parse(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "HostingPool",
+                "metadata": {"name": "main", "uid": "uid-main"},
+                "spec": {"namespace": "odoo-main", "postgres": postgres, **spec},
+            }
         )
     )
 

@@ -10,13 +10,15 @@ from tests.unit.reconcile.objects import BEGIN, known, pool, tenant
 from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.desired.budget import reservation
-from odoo_tenancy.desired.context import PoolFacts
 from odoo_tenancy.desired.effective import effective
 from odoo_tenancy.reconcile.admission import admit, find_pool, grant_hosts, refuse_what_is_not_there_yet
 from odoo_tenancy.reconcile.memory import Pools, PoolState, Tenants
 
+REDIS = {"host": "redis.example.com", "adminSecretRef": {"name": "redis"}}
 NEED = 37
 """Connections of the tenants of these tests."""
+ASIDE = 4 * 5 + NEED
+"""What a pool of them sets aside: for backups, and for a rotation."""
 
 
 def let_in(tenants: Tenants, state: PoolState, wanted: OdooTenant) -> None:
@@ -32,7 +34,7 @@ def refused_by(tenants: Tenants, state: PoolState, wanted: OdooTenant) -> str:
 
 def test_the_tenants_here_need_what_they_are_said_to() -> None:
     one = tenant("one")
-    assert reservation(one, effective(one, pool().facts.pool)) == NEED
+    assert reservation(effective(one, pool().facts.pool)) == NEED
 
 
 def test_an_unknown_pool_is_named() -> None:
@@ -72,17 +74,66 @@ def test_after_a_restart_the_status_says_who_was_let_in() -> None:
 
 
 def test_connections_are_reserved_once_a_tenant() -> None:
-    tenants, state = Tenants(), pool(budget=2 * NEED)
+    tenants, state = Tenants(), pool(budget=2 * NEED + ASIDE)
     for _ in range(3):
         let_in(tenants, state, tenant("one"))
-    assert tenants.reserved("main") == NEED
+    assert tenants.reserved("main").connections == NEED
     let_in(tenants, state, tenant("two"))
     assert refused_by(tenants, state, tenant("three")) == "ConnectionBudgetExceeded"
-    assert tenants.reserved("main") == 2 * NEED, "who was turned away holds nothing"
+    assert tenants.reserved("main").connections == 2 * NEED, "who was turned away holds nothing"
+
+
+def test_what_backups_and_a_rotation_take_is_said() -> None:
+    tenants, state = Tenants(), pool(budget=NEED + ASIDE, backups={"maxConcurrent": 4})
+    let_in(tenants, state, tenant("one"))
+    tenants.remember(known(tenant("two")))
+    with pytest.raises(Waiting) as raised:
+        admit(tenants, state, tenant("two"), effective(tenant("two"), state.facts.pool))
+    said = raised.value.message
+    assert f"20 for backups (4 at once × 5) and {NEED} for the rotation" in said
+    assert f"other tenants reserve {NEED}, this one needs {NEED}: {NEED} too many" in said
+    more_backups = pool(budget=NEED + ASIDE, backups={"maxConcurrent": 5})
+    assert refused_by(Tenants(), more_backups, tenant("one")) == "ConnectionBudgetExceeded"
+
+
+def test_the_largest_of_a_pool_can_rotate_whoever_comes_after_it() -> None:
+    tenants, large = Tenants(), 3 * NEED
+    state = pool(budget=large + NEED + 20 + large)
+    let_in(tenants, state, tenant("large", database={"connectionLimit": large}))
+    let_in(tenants, state, tenant("one"))
+    assert refused_by(tenants, state, tenant("two")) == "ConnectionBudgetExceeded"
+    tenants.forget(tenant("large").key)
+    let_in(tenants, state, tenant("two"))
+
+
+def test_what_rotates_now_is_nobody_elses() -> None:
+    tenants, state = Tenants(), pool(budget=3 * NEED + ASIDE)
+    for name in ("one", "two"):
+        let_in(tenants, state, tenant(name))
+        state.postgres.rotating[tenant(name).key] = NEED
+    assert refused_by(tenants, state, tenant("three")) == "ConnectionBudgetExceeded"
+    state.forget(tenant("one").key)
+    let_in(tenants, state, tenant("three"))
+
+
+def test_redis_memory_is_reserved_too() -> None:
+    tenants, state = Tenants(), pool(redis={**REDIS, "memoryBudget": "100Mi"})
+    let_in(tenants, state, tenant("one"))
+    assert tenants.reserved("main").redis_bytes == 64 << 20
+    assert refused_by(tenants, state, tenant("two")) == "RedisBudgetExceeded"
+    let_in(tenants, state, tenant("three", redis={"maxMemory": "36Mi"}))
+    let_in(tenants, state, tenant("four", redis={"placement": "None"}))
+    assert refused_by(tenants, state, tenant("one", redis={"maxMemory": "65Mi"})) == "RedisBudgetExceeded"
+
+
+def test_a_pool_without_redis_reserves_none() -> None:
+    tenants = Tenants()
+    let_in(tenants, pool(), tenant("one"))
+    assert tenants.reserved("main").redis_bytes == 0
 
 
 def test_a_tenant_that_grows_beyond_the_budget_is_told_and_the_others_stay() -> None:
-    tenants, state = Tenants(), pool(budget=2 * NEED)
+    tenants, state = Tenants(), pool(budget=2 * NEED + ASIDE)
     let_in(tenants, state, tenant("one"))
     let_in(tenants, state, tenant("two"))
     grown = tenant("one", database={"connectionLimit": NEED + 1})
@@ -92,13 +143,13 @@ def test_a_tenant_that_grows_beyond_the_budget_is_told_and_the_others_stay() -> 
 
 def test_who_is_in_stays_when_the_budget_shrinks() -> None:
     tenants = Tenants()
-    let_in(tenants, pool(budget=NEED), tenant("one"))
+    let_in(tenants, pool(budget=NEED + ASIDE), tenant("one"))
     let_in(tenants, pool(budget=1), tenant("one"))
     assert refused_by(tenants, pool(budget=1), tenant("two")) == "ConnectionBudgetExceeded"
 
 
 def test_after_a_restart_nobody_gets_the_connections_of_who_was_there() -> None:
-    tenants, state = Tenants(), pool(budget=NEED)
+    tenants, state = Tenants(), pool(budget=NEED + ASIDE)
     there = tenant("one", status={"database": {"name": "t_1"}, "effective": {"connectionLimit": NEED}})
     tenants.remember(known(there))
     assert refused_by(tenants, state, tenant("two")) == "ConnectionBudgetExceeded"
@@ -111,7 +162,7 @@ def test_a_pool_that_goes_takes_nobody_new() -> None:
     going = state.facts.pool.model_copy(
         update={"metadata": state.facts.pool.metadata.model_copy(update={"deletion_timestamp": BEGIN})}
     )
-    state = PoolState(PoolFacts(going))
+    state = PoolState.of(going)
     let_in(tenants, state, tenant("one"))
     assert refused_by(tenants, state, tenant("two")) == "PoolDeleted"
 
@@ -125,10 +176,10 @@ def test_a_quota_that_holds_nothing_takes_no_place() -> None:
 @pytest.mark.parametrize(
     ("field", "spec"),
     [
-        ("spec.bootstrap", {"bootstrap": {"fromTenant": {"name": "x"}}}),
-        ("spec.database.placement: Dedicated", {"database": {"placement": "Dedicated"}}),
-        ("spec.database.readOnlyAccess", {"database": {"readOnlyAccess": {"enabled": True}}}),
-        ("spec.redis.placement: Dedicated", {"redis": {"placement": "Dedicated"}}),
+        (
+            "spec.bootstrap.fromRepository",
+            {"bootstrap": {"fromRepository": {"policyRef": {"name": "gold"}, "claim": "0" * 32}}},
+        ),
     ],
 )
 def test_what_is_not_there_yet_is_said(field: str, spec: dict[str, Any]) -> None:

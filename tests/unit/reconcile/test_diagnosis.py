@@ -138,6 +138,16 @@ async def test_the_log_where_there_was_no_message() -> None:
     assert await words(Logs(""), pod(ended())) == "it wrote no log"
 
 
+async def test_what_failed_speaks_and_not_what_came_before_it() -> None:
+    done = container({"terminated": {"exitCode": 0, "reason": "Completed"}}, name="addon")
+    assert (
+        await words(Logs("copied"), pod(ended("no such module"), initContainerStatuses=[done]))
+        == "no such module"
+    )
+    killed = container({"terminated": {"exitCode": 1, "message": "disk full"}}, name="addon")
+    assert await words(Logs(), pod(initContainerStatuses=[killed])) == "disk full"
+
+
 async def test_a_log_that_can_not_be_read_hides_nothing() -> None:
     said = await words(Logs(error=Unavailable("ApiServerUnavailable", "the node is gone")), pod(ended()))
     assert "the node is gone" in said

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.unit.reconcile.objects import BEGIN
 
 from odoo_tenancy.api.meta import Key
-from odoo_tenancy.reconcile.memory import TenantRecord, Tenants
+from odoo_tenancy.reconcile.memory import NOTHING, Reservation, TenantRecord, Tenants
 
 names = st.sampled_from("abcd")
 hosts = st.frozensets(st.sampled_from(["h1", "h2", "h3"]), max_size=3).map(lambda h: tuple(sorted(h)))
@@ -23,7 +23,7 @@ def key(name: str) -> Key:
 def record(
     name: str, hosts: tuple[str, ...], claim: str, pool: str, uid: str = "1", admitted: bool = False
 ) -> TenantRecord:
-    return TenantRecord(key(name), f"{name}-{uid}", BEGIN, pool, claim, hosts, admitted, 0, (), "tpl_1")
+    return TenantRecord(key(name), f"{name}-{uid}", BEGIN, pool, claim, hosts, admitted, NOTHING, (), "tpl_1")
 
 
 class Memory(RuleBasedStateMachine):
@@ -33,7 +33,7 @@ class Memory(RuleBasedStateMachine):
         super().__init__()
         self.tenants = Tenants()
         self.plain: dict[Key, TenantRecord] = {}
-        self.connections: dict[Key, int] = {}
+        self.held: dict[Key, Reservation] = {}
 
     @rule(name=names, hosts=hosts, claim=claims, pool=pools)
     def remember(self, name: str, hosts: tuple[str, ...], claim: str, pool: str) -> None:
@@ -50,16 +50,16 @@ class Memory(RuleBasedStateMachine):
     @rule(name=names)
     def forget(self, name: str) -> None:
         before = self.plain.pop(key(name), None)
-        self.connections.pop(key(name), None)
+        self.held.pop(key(name), None)
         woken = self.tenants.forget(key(name))
         assert woken == {r.key for r in self.plain.values() if before and set(r.hosts) & set(before.hosts)}
 
     @precondition(lambda self: self.plain)
-    @rule(data=st.data(), connections=st.integers(0, 50))
-    def admit(self, data: st.DataObject, connections: int) -> None:
+    @rule(data=st.data(), held=st.builds(Reservation, st.integers(0, 50), st.integers(0, 50)))
+    def admit(self, data: st.DataObject, held: Reservation) -> None:
         chosen = data.draw(st.sampled_from(sorted(self.plain, key=str)))
-        self.tenants.admit(chosen, connections)
-        self.connections[chosen] = connections
+        self.tenants.admit(chosen, held)
+        self.held[chosen] = held
 
     @invariant()
     def indexes_agree(self) -> None:
@@ -67,7 +67,10 @@ class Memory(RuleBasedStateMachine):
         for pool in ("p", "q"):
             of_pool = {r.key for r in self.plain.values() if r.pool == pool}
             assert {r.key for r in self.tenants.of_pool(pool)} == of_pool
-            assert self.tenants.reserved(pool) == sum(self.connections.get(k, 0) for k in of_pool)
+            assert self.tenants.reserved(pool) == sum((self.held.get(k, NOTHING) for k in of_pool), NOTHING)
+            for one in map(key, "abcd"):
+                others = (self.held.get(k, NOTHING).connections for k in of_pool - {one})
+                assert self.tenants.largest(pool, but=one) == max(others, default=0)
         for host in ("h1", "h2", "h3"):
             assert {r.key for r in self.tenants.with_host(host)} == {
                 r.key for r in self.plain.values() if host in r.hosts
@@ -79,7 +82,7 @@ class Memory(RuleBasedStateMachine):
 
     @invariant()
     def who_was_let_in_stays_in(self) -> None:
-        assert {k for k in self.plain if (r := self.tenants.get(k)) and r.admitted} == set(self.connections)
+        assert {k for k in self.plain if (r := self.tenants.get(k)) and r.admitted} == set(self.held)
 
 
 TestMemory = Memory.TestCase
@@ -90,7 +93,7 @@ def test_nothing_is_left_when_all_are_gone(seen: list[tuple[str, tuple[str, ...]
     tenants = Tenants()
     for each in seen:
         tenants.remember(record(*each))
-        tenants.admit(key(each[0]), 7)
+        tenants.admit(key(each[0]), Reservation(7, 7))
     for each in seen:
         tenants.forget(key(each[0]))
     kept = {
@@ -104,9 +107,9 @@ def test_nothing_is_left_when_all_are_gone(seen: list[tuple[str, tuple[str, ...]
 def test_another_tenant_of_the_name_begins_anew() -> None:
     tenants = Tenants()
     tenants.remember(record("a", ("h1",), "c1", "p"))
-    tenants.admit(key("a"), 10)
+    tenants.admit(key("a"), Reservation(10, 10))
     tenants.remember(record("a", ("h1",), "", "p", uid="2"))
     found = tenants.get(key("a"))
     assert found is not None
     assert not found.admitted
-    assert tenants.reserved("p") == 0, "what the former one held is free"
+    assert tenants.reserved("p") == NOTHING, "what the former one held is free"

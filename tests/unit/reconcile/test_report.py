@@ -153,4 +153,15 @@ def test_only_what_turned_is_worth_an_event() -> None:
     report = good()
     report.good("FirstReady", "Applied", "another message")
     report.good("SecondReady", "Observed", "is there")
-    assert [c.type for c in turned(before, report.conditions(before, 1, NOW))] == ["SecondReady"]
+    assert turned(before, report.conditions(before, 1, NOW)) == (), "as good as before"
+
+
+def test_a_problem_that_comes_or_goes_is_an_event_and_what_every_start_goes_through_is_not() -> None:
+    starting, stuck, well = Report(), Report(), Report()
+    starting.failed("FirstReady", Waiting("RollingOut", "0 of 1"))
+    stuck.failed("FirstReady", Unavailable("ImagePullBackOff", "mend it"))
+    well.good("FirstReady", "Running", "1 of 1")
+    at = [each.conditions((), 1, NOW) for each in (starting, stuck, well)]
+    told = {(a, b): bool(turned(at[a], at[b])) for a in range(3) for b in range(3) if a != b}
+    assert told == {(0, 1): True, (1, 0): True, (0, 2): False, (2, 0): False, (1, 2): True, (2, 1): True}
+    assert turned((), at[0]) == (), "it just begins"

@@ -9,18 +9,23 @@ import psycopg
 import pytest
 
 from odoo_tenancy.api.errors import OperatorError, Refused, Unavailable
+from odoo_tenancy.desired.budget import CONNECTIONS_OF_A_BACKUP
 from odoo_tenancy.services.postgres import (
     Database,
     Inventory,
     Mark,
     PostgresAddress,
+    ReadOnlyAccess,
     Role,
     TenantDatabase,
+    database_differences,
     differences,
+    logins,
 )
 from odoo_tenancy.services.postgres.errors import of_connection
 from odoo_tenancy.services.postgres.inventory import Grant, Membership
 from odoo_tenancy.services.postgres.marks import Stage, from_comment, to_comment
+from odoo_tenancy.services.postgres.wanted import BACKUP_CONNECTIONS, RoleShape
 
 CLAIM = "3f" * 16
 OWNER, LOGIN = f"t_{CLAIM}", f"t_{CLAIM}_a"
@@ -72,7 +77,6 @@ INVENTORY = Inventory(
     version=150018,
     max_connections=100,
     usable_connections=97,
-    connections=1,
     admin="admin",
     admin_is_superuser=False,
     roles={OWNER: role(OWNER, login=False), LOGIN: role(LOGIN, login=True)},
@@ -164,6 +168,9 @@ def test_parameters_leave_nothing_to_the_environment() -> None:
         ("FATAL:  sorry, too many clients already", "PostgresUnreachable", Unavailable),
         ("FATAL:  the database system is starting up", "PostgresUnreachable", Unavailable),
         ('FATAL:  password authentication failed for user "a"', "PostgresPasswordRejected", Refused),
+        ("FATAL:  no such user", "PostgresPasswordRejected", Refused),
+        ("FATAL:  SASL authentication failed", "PostgresPasswordRejected", Refused),
+        ("FATAL:  no such database: t_y", "PostgresLoginRefused", Refused),
         ("SSL error: certificate verify failed", "PostgresCertificateRefused", Refused),
         ('server certificate for "a" does not match host name "b"', "PostgresCertificateRefused", Refused),
         ("server does not support SSL, but SSL was required", "PostgresCertificateRefused", Refused),
@@ -176,3 +183,74 @@ def test_a_failed_connection_says_why(words: str, reason: str, kind: type[Operat
     assert error.reason == reason
     assert isinstance(error, kind)
     assert "db.example.com:5432" in error.message
+
+
+FULL = replace(
+    WANTED,
+    backup_role=f"{OWNER}_backup",
+    read_only_role=f"{OWNER}_ro",
+    read_only=ReadOnlyAccess(connection_limit=3, statement_timeout=2.5),
+    restricted_role=f"{OWNER}_full",
+)
+
+
+def test_the_budget_reserves_a_second_limit_for_a_rotation_only() -> None:
+    assert (WANTED.connections_at_rest, WANTED.connections_in_rotation) == (32, 64)
+    assert (FULL.connections_at_rest, FULL.connections_in_rotation) == (32 + 3, 32 + 3 + 32)
+    assert BACKUP_CONNECTIONS == CONNECTIONS_OF_A_BACKUP, "what a pool sets aside"
+
+
+def test_every_role_has_the_shape_of_its_purpose() -> None:
+    assert FULL.shape(OWNER) == FULL.shape(f"{OWNER}_full") == RoleShape(False, -1)
+    assert FULL.shape(LOGIN) == RoleShape(True, 32, (f"role={OWNER}",), OWNER)
+    assert FULL.shape(f"{LOGIN[:-1]}b").login is False
+    assert replace(FULL, rotating=True).shape(f"{LOGIN[:-1]}b").login is None
+    full = replace(FULL, restricted=True)
+    assert full.shape(LOGIN) == RoleShape(True, 32, (f"role={OWNER}_full",), f"{OWNER}_full")
+    assert FULL.shape(f"{OWNER}_ro").settings == (
+        "default_transaction_read_only=on",
+        "idle_in_transaction_session_timeout=2500",
+        "statement_timeout=2500",
+    )
+
+
+def test_which_roles_must_not_be_there() -> None:
+    assert FULL.unwanted_roles == (f"{OWNER}_full",)
+    assert replace(FULL, restricted=True).unwanted_roles == ()
+    assert replace(FULL, read_only=None).unwanted_roles == (f"{OWNER}_full", f"{OWNER}_ro")
+
+
+def test_sessions_from_before_a_switch_are_a_difference_until_they_end() -> None:
+    switching = replace(INVENTORY.roles[LOGIN], mark=Mark("operator", CLAIM, "making"))
+    (found,) = said(replace(INVENTORY, roles={**INVENTORY.roles, LOGIN: switching}))
+    assert "sessions is of former rights" in found
+
+
+def test_which_slot_is_live() -> None:
+    other = f"{LOGIN[:-1]}b"
+    roles = {**INVENTORY.roles, other: replace(role(other, login=True), connections=2)}
+    both = logins(replace(INVENTORY, roles=roles), WANTED)
+    assert (both.open, both.live, dict(both.sessions)) == ((LOGIN, other), None, {LOGIN: 0, other: 2})
+    roles[LOGIN] = replace(roles[LOGIN], can_login=False)
+    assert logins(replace(INVENTORY, roles=roles), WANTED).live == other
+    assert WANTED.swapped.login_roles == (other, LOGIN)
+
+
+def test_what_readers_lack_is_compared_only_where_it_was_looked_for() -> None:
+    wanted = replace(WANTED, backup_role=f"{OWNER}_backup")
+    grants = (*DATABASE.grants, Grant(f"{OWNER}_backup", ("CONNECT",)))
+    known = replace(DATABASE, grants=grants, default_privileges={f"{OWNER}_backup": 2})
+
+    def lacking(database: Database) -> list[str]:
+        found = database_differences(replace(INVENTORY, databases={OWNER: database}), wanted)
+        return [difference.attribute for difference in found]
+
+    assert lacking(known) == []
+    assert lacking(replace(known, relations=9, unreadable={f"{OWNER}_backup": 0})) == []
+    assert lacking(replace(known, relations=9, unreadable={f"{OWNER}_backup": 1})) == [
+        f"relations without privileges of {OWNER}_backup"
+    ]
+    assert lacking(replace(known, relations=9, unreadable={})) == [
+        f"relations without privileges of {OWNER}_backup"
+    ]
+    assert lacking(replace(known, default_privileges={})) == [f"default privileges of {OWNER}_backup"]

@@ -32,7 +32,8 @@ class PostgresAddress:
         return f"{self.host}:{self.port}"
 
     def connection_parameters(self, ca_file: str | None, statement_timeout: float) -> dict[str, str]:
-        """libpq's parameters. ``statement_timeout`` in seconds; ``ca_file`` holds ``ca_pem``.
+        """libpq's parameters. ``statement_timeout`` in seconds, 0: none is asked for (PgBouncer takes no
+        options); ``ca_file`` holds ``ca_pem``.
 
         A peer that vanishes without a word is noticed within 30 s by keepalives, so that no call waits for
         ever.
@@ -51,8 +52,9 @@ class PostgresAddress:
             "keepalives_idle": "10",
             "keepalives_interval": "5",
             "keepalives_count": "4",
-            "options": f"-c statement_timeout={int(statement_timeout * 1000)}",
         }
+        if statement_timeout:
+            parameters["options"] = f"-c statement_timeout={int(statement_timeout * 1000)}"
         if sys.platform == "linux":
             parameters["tcp_user_timeout"] = "30000"
         if self.sslmode in ("verify-ca", "verify-full"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+import socket
 import tempfile
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +24,9 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 STATEMENT_TIMEOUT = 30.0
 """Seconds for each statement; what copies or removes a whole database asks for more."""
+GRACE = 5.0
+"""Seconds that a server has beyond that to say so itself. One that is frozen says nothing, and its kernel goes on
+answering keepalives: then we hang up."""
 
 
 class Connections:
@@ -32,20 +37,25 @@ class Connections:
         opening one.
     """
 
-    def __init__(self, address: PostgresAddress, limit: int) -> None:
+    def __init__(self, address: PostgresAddress, limit: int, statement_timeout: float) -> None:
         self.address = address
+        self._statement_timeout = statement_timeout
         self._idle: list[Connection] = []
         self._free = asyncio.Semaphore(limit)
         self._closed = False
         self._ca_file = None if address.ca_pem is None else _nameless_file(self, address.ca_pem)
 
     @asynccontextmanager
-    async def admin(self) -> AsyncIterator[Connection]:
-        """A connection to the admin's own database: an idle one, or a new one."""
+    async def admin(self, seconds: float = 0) -> AsyncIterator[Connection]:
+        """A connection to the admin's own database: an idle one, or a new one.
+
+        ``seconds``: how long it may be needed, where that is more than a statement may take.
+        """
         async with self._free:
             connection = self._take_idle() or await self._open(self.address)
             try:
-                yield connection
+                with _hung_up_after(connection, max(seconds, self._statement_timeout) + GRACE):
+                    yield connection
             except (OperatorError, psycopg.Error):
                 await self._keep(connection)
                 raise
@@ -57,7 +67,11 @@ class Connections:
 
     @asynccontextmanager
     async def elsewhere(
-        self, database: str, username: str | None = None, password: str | None = None
+        self,
+        database: str,
+        username: str | None = None,
+        password: str | None = None,
+        seconds: float = 0,
     ) -> AsyncIterator[Connection]:
         """A connection to another database, or of another role, closed after use."""
         address = replace(
@@ -69,7 +83,8 @@ class Connections:
         async with self._free:
             connection = await self._open(address)
             try:
-                yield connection
+                with _hung_up_after(connection, max(seconds, self._statement_timeout) + GRACE):
+                    yield connection
             finally:
                 await connection.close()
 
@@ -80,7 +95,7 @@ class Connections:
             await self._idle.pop().close()
 
     async def _open(self, address: PostgresAddress) -> Connection:
-        conninfo = make_conninfo(**address.connection_parameters(self._ca_file, STATEMENT_TIMEOUT))
+        conninfo = make_conninfo(**address.connection_parameters(self._ca_file, self._statement_timeout))
         try:
             return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
         except psycopg.Error as error:
@@ -99,6 +114,25 @@ class Connections:
             await connection.close()
         else:
             self._idle.append(connection)
+
+
+@contextmanager
+def _hung_up_after(connection: Connection, seconds: float) -> Iterator[None]:
+    """Whoever still waits for the server then finds the connection broken.
+
+    Not ``asyncio.timeout``: a psycopg that is cancelled waits once more, for the server to confirm that. The socket
+    is shut down and not closed, or its number could be another's while libpq still uses it.
+    """
+
+    def hang_up() -> None:
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    timer = asyncio.get_running_loop().call_later(seconds, hang_up)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _is_alive(connection: Connection) -> bool:

@@ -4,7 +4,7 @@ short."""
 from __future__ import annotations
 
 from odoo_tenancy.api.errors import Waiting
-from odoo_tenancy.services.postgres import roles, statements
+from odoo_tenancy.services.postgres import access, restriction, roles, statements
 from odoo_tenancy.services.postgres.errors import PostgresPrivilegeMissing, translated
 from odoo_tenancy.services.postgres.inventory import Database, Inventory
 from odoo_tenancy.services.postgres.marks import Mark
@@ -16,24 +16,46 @@ from odoo_tenancy.services.postgres.writer import Session, Writer
 async def ensure(writer: Writer, wanted: TenantDatabase, template: str | None) -> None:
     """Make the database where it is missing, go on where it was cut short, repair where it differs."""
     names = (*wanted.names, template) if template else wanted.names
-    found = await writer.look(names)
+    found = await writer.look(names, deep=True)
     check_roles(found, wanted.claim, wanted.roles)
-    if wanted.owner_role not in found.roles:
-        raise Waiting("RolesMissing", f"Role {wanted.owner_role} must be there before its database.", 1)
+    missing = [
+        name for name in (wanted.owner_role, wanted.acting_role, *wanted.readers) if name not in found.roles
+    ]
+    if missing:
+        raise Waiting("RolesMissing", f"Role {missing[0]} must be there before its database.", 1)
     database = await _without_leftovers(writer, found, wanted, template)
     if database is None or database.mark is None or database.mark.stage == "making":
         await _make(writer, found, wanted, template, database)
         return
     if not database_differences(found, wanted):
         return
-    repair = statements.repair_database(found, wanted, database)
-    await writer.write(f"database {database.name}: make as wanted", repair)
+    await _repair(writer, found, wanted, database)
     remaining = database_differences(await writer.look(wanted.names), wanted)
     if remaining:
         raise PostgresPrivilegeMissing(
             f"On PostgreSQL at {writer.address} {'; '.join(map(str, remaining))}."
             f" The admin role {found.admin} may not undo this: let a superuser do it."
         )
+
+
+async def _repair(writer: Writer, found: Inventory, wanted: TenantDatabase, database: Database) -> None:
+    """The database as such, from outside; and what its readers miss, from inside."""
+    differing = {difference.attribute for difference in database_differences(found, wanted)}
+    inside = {name for name in differing if name.endswith(wanted.granted_roles)}
+    if differing - inside:
+        repair = statements.repair_database(found, wanted, database)
+        await writer.write(f"database {database.name}: make as wanted", repair)
+    if inside:
+        await let_read(writer, wanted)
+
+
+async def let_read(writer: Writer, wanted: TenantDatabase) -> None:
+    """Grant the readers what is there and what will be; and who acts in a full database what it needs."""
+    name = wanted.database
+    changes = access.grant_reading(wanted)
+    if wanted.acting_role != wanted.owner_role:
+        changes += access.grant_restricted(wanted, restriction.GROWING)
+    await writer.write(f"database {name}: let read", changes, Session(name))
 
 
 async def drop(writer: Writer, found: Inventory, database: Database, owners: tuple[str, ...]) -> None:
@@ -91,9 +113,10 @@ async def _make(
     else:
         available = await _available_extensions(writer, name)
         fill = [*map(statements.create_extension, available), statements.grant_schema(wanted.owner_role)]
+    fill += access.grant_reading(wanted)
     await writer.write(f"database {name}: give to {wanted.owner_role}", fill, Session(name))
     opened = Mark(found.operator, wanted.claim, stage="open", template=template or "")
-    opening = [statements.grant_connect(wanted), statements.comment_on_database(name, opened)]
+    opening = [*statements.grant_connect(wanted), statements.comment_on_database(name, opened)]
     await writer.write(f"database {name}: open", opening)
 
 

@@ -64,11 +64,14 @@ _CERTIFICATE = re.compile(
     re.IGNORECASE,
 )
 _PASSWORD = re.compile(
-    r"password authentication failed|role \".*\" does not exist|no password supplied", re.IGNORECASE
+    r"password authentication failed|role \".*\" does not exist|no password supplied"
+    r"|SASL authentication failed|no such user",  # as PgBouncer says it
+    re.IGNORECASE,
 )
 _REFUSED = re.compile(
     r"permission denied for database|not permitted to log in|not currently accepting connections"
-    r"|no pg_hba\.conf entry|database \".*\" does not exist|too many connections for (role|database)",
+    r"|no pg_hba\.conf entry|database \".*\" does not exist|too many connections for (role|database)"
+    r"|no such database",  # as PgBouncer says it
     re.IGNORECASE,
 )
 
@@ -132,7 +135,9 @@ def of_statement(address: PostgresAddress, doing: str, error: psycopg.Error) -> 
         case pg.DiskFull() | pg.OutOfMemory() | pg.InsufficientResources():
             return Unavailable("PostgresOutOfResources", f"{what} The server needs more of it.")
         case psycopg.OperationalError():
-            return PostgresUnreachable(f"{what} The connection broke; it is tried again.")
+            return PostgresUnreachable(
+                f"{what} The connection broke, or no answer came in time; it is tried again."
+            )
     return Unavailable("PostgresError", what)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 MADE_BY = "odoo-tenancy"
 
 Stage = Literal["making", "open", "ready"]
 """``making``: not yet anybody's. ``open``: its tenant may connect. ``ready``: it has an identity and an
-administrator's password of its own; of a template: it may be cloned."""
+administrator's password of its own; of a template: it may be cloned. Of a login role ``making``: sessions may
+still be open that have the rights of before a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ def to_comment(mark: Mark) -> str:
     return json.dumps({name: value for name, value in fields.items() if value}, separators=(",", ":"))
 
 
+@lru_cache(maxsize=1 << 14)  # all of a tenant's roles say the same, at every look
 def from_comment(comment: str | None) -> Mark | None:
     """The mark in a comment; ``None`` where there is none that we could have written."""
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composed, Literal
 from odoo_tenancy.api.errors import Waiting
 from odoo_tenancy.services.postgres import statements
 from odoo_tenancy.services.postgres.errors import translated
-from odoo_tenancy.services.postgres.marks import Mark
+from odoo_tenancy.services.postgres.neutralization import check_neutralized
 from odoo_tenancy.services.postgres.ownership import check_database
 from odoo_tenancy.services.postgres.wanted import TenantDatabase
 from odoo_tenancy.services.postgres.writer import Session, Writer
@@ -62,11 +62,57 @@ async def state(writer: Writer, wanted: TenantDatabase, password: str) -> OdooSt
             return OdooState(MappingProxyType(dict(await cursor.fetchall())))
 
 
+async def languages(writer: Writer, wanted: TenantDatabase, password: str) -> frozenset[str]:
+    """Codes of the languages that are active; none where there is no Odoo."""
+    with translated(writer.address, f"database {wanted.database}: look at Odoo's languages"):
+        async with writer.connections.elsewhere(wanted.database, wanted.login_role, password) as connection:
+            cursor = await connection.execute("SELECT pg_catalog.to_regclass('public.res_lang') IS NOT NULL")
+            if await cursor.fetchone() != (True,):
+                return frozenset()
+            cursor = await connection.execute("SELECT code FROM public.res_lang WHERE active")
+            return frozenset(code for (code,) in await cursor.fetchall())
+
+
+async def is_neutral(writer: Writer, wanted: TenantDatabase, password: str) -> None:
+    """Nothing of what ``odoo neutralize`` should have ended is alive.
+
+    Raises:
+        Refused: ``NotNeutralized``.
+    """
+    with translated(writer.address, f"database {wanted.database}: see whether it is neutralized"):
+        async with writer.connections.elsewhere(wanted.database, wanted.login_role, password) as connection:
+            await check_neutralized(connection, wanted.database)
+
+
 async def personalise(
     writer: Writer, wanted: TenantDatabase, password: str, administrator_hash: str, now: datetime
 ) -> None:
     """Make a fresh database this tenant's own, once: identity and administrator's password, then the mark
     ``ready``."""
+    changes = [
+        *_new_identity(now),
+        _attachments_into_files(),
+        _administrator(administrator_hash),
+        _no_demo_passwords(),
+    ]
+    await _make_own(writer, wanted, password, changes)
+
+
+async def personalise_copy(
+    writer: Writer, wanted: TenantDatabase, password: str, administrator_hash: str, now: datetime, url: str
+) -> None:
+    """The same of a database that has a life behind it: what was set in it stays, but for where it is reached.
+
+    Args:
+        url: becomes ``web.base.url``, which links in mails begin with; empty: left as it is.
+    """
+    changes = [*_new_identity(now), _administrator(administrator_hash), *_without_lost_assets()]
+    if url:
+        changes.append(_set_parameter("web.base.url", url))
+    await _make_own(writer, wanted, password, changes)
+
+
+async def _make_own(writer: Writer, wanted: TenantDatabase, password: str, changes: list[Composed]) -> None:
     found = await writer.look(wanted.names)
     database = found.databases.get(wanted.database)
     if database is None or database.mark is None or database.mark.stage == "making":
@@ -75,9 +121,8 @@ async def personalise(
     if database.mark.stage == "ready":
         return
     session = Session(wanted.database, wanted.login_role, password)
-    changes = [*_new_identity(now), _administrator(administrator_hash), _no_demo_passwords()]
     await writer.write(f"database {wanted.database}: give Odoo its own identity", changes, session)
-    ready = Mark(found.operator, wanted.claim, stage="ready", template=database.mark.template)
+    ready = replace(database.mark, stage="ready")
     comment = statements.comment_on_database(wanted.database, ready)
     await writer.write(f"database {wanted.database}: mark as ready", [comment])
 
@@ -99,20 +144,37 @@ async def set_administrator_password(
 
 def _new_identity(now: datetime) -> list[Composed]:
     """``database.uuid``, ``.secret`` and ``.create_date`` are what ``ir.config_parameter`` makes anew after a
-    duplicate (odoo/addons/base/models/ir_config_parameter.py). ``ir_attachment.location`` = db was for the
-    init Job only."""
+    duplicate (odoo/addons/base/models/ir_config_parameter.py)."""
     values = {
         "database.uuid": str(uuid.uuid4()),
         "database.secret": str(uuid.uuid4()),
         "database.create_date": now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
     }
-    upsert = SQL(
+    return [_set_parameter(key, value) for key, value in values.items()]
+
+
+def _set_parameter(key: str, value: str) -> Composed:
+    return SQL(
         "INSERT INTO public.ir_config_parameter (key, value, create_uid, write_uid, create_date, write_date)"
         " VALUES ({}, {}, 1, 1, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC')"
         " ON CONFLICT (key) DO UPDATE SET value = excluded.value, write_date = excluded.write_date"
-    )
-    remove = SQL("DELETE FROM public.ir_config_parameter WHERE key = 'ir_attachment.location'").format()
-    return [*(upsert.format(Literal(key), Literal(value)) for key, value in values.items()), remove]
+    ).format(Literal(key), Literal(value))
+
+
+def _attachments_into_files() -> Composed:
+    """``ir_attachment.location`` = db was for the init Job only."""
+    return SQL("DELETE FROM public.ir_config_parameter WHERE key = 'ir_attachment.location'").format()
+
+
+def _without_lost_assets() -> list[Composed]:
+    """Compiled style sheets and scripts, which Odoo compiles again: those of another image don't fit, and an archive may
+    lack their files (odoo/addons/base/models/ir_attachment.py: regenerate_assets_bundles)."""
+    return [
+        SQL(
+            "DELETE FROM public.ir_attachment WHERE public AND url LIKE '/web/assets/%' AND res_model = 'ir.ui.view'"
+            " AND res_id = 0 AND create_uid = 1"
+        ).format()
+    ]
 
 
 def _administrator(hashed: str) -> Composed:

@@ -86,7 +86,7 @@ def _adoptable(found: Inventory, wanted: TenantDatabase, what: str, mark: Mark |
         raise Refused(
             f"{what.split()[0]}NotOurs", f"{what} doesn't carry claim {wanted.claim}, so it isn't adopted."
         )
-    in_use = sum(found.roles[name].connections for name in wanted.roles if name in found.roles)
+    in_use = sum(found.roles[name].connections or 0 for name in wanted.roles if name in found.roles)
     if mark.operator != found.operator and in_use:
         raise Refused(
             "StillInUse",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from odoo_tenancy.services.postgres.inventory import PUBLIC, Database, Inventory, Role
 from odoo_tenancy.services.postgres.marks import Mark, to_comment
 from odoo_tenancy.services.postgres.wanted import (
-    OWNER_PRIVILEGES,
     UNLIMITED,
     TenantDatabase,
+    database_privileges,
     foreign_members,
     foreign_roles,
 )
@@ -45,36 +45,47 @@ def admit_admin(inventory: Inventory, role: str) -> list[Composed]:
     return [_grant_membership(inventory, role, inventory.admin)]
 
 
-def shape_owner(inventory: Inventory, wanted: TenantDatabase) -> list[Composed]:
-    """Every attribute of the owner role as it should be."""
-    role = inventory.roles.get(wanted.owner_role)
-    return [
-        *_attributes(inventory, wanted.owner_role, role, SQL("NOLOGIN"), UNLIMITED),
-        *admit_admin(inventory, wanted.owner_role),
-        *(_revokes(inventory, wanted, role) if role else ()),
-    ]
+def shape_role(
+    inventory: Inventory, wanted: TenantDatabase, name: str, login: bool | None = None
+) -> list[Composed]:
+    """Every attribute of one of the tenant's roles as it should be.
 
-
-def shape_login(inventory: Inventory, wanted: TenantDatabase, name: str) -> list[Composed]:
-    """Every attribute of a login role as it should be.
-
-    ``SET role`` as the role's own setting outlives DISCARD ALL, so that whatever Odoo makes belongs to the
-    owner.
+    ``SET role`` as a login role's own setting outlives DISCARD ALL, so that whatever Odoo makes belongs to the
+    owner. ``login``: instead of what is wanted.
     """
-    role = inventory.roles.get(name)
-    login = SQL("LOGIN") if name == wanted.login_role else SQL("NOLOGIN")
+    role, shape = inventory.roles.get(name), wanted.shape(name)
+    may = login if login is not None else shape.login
+    if may is None:
+        may = role is not None and role.can_login
+    settings = (setting.split("=", 1) for setting in shape.settings)
     return [
-        *_attributes(inventory, name, role, login, wanted.connection_limit),
-        SQL("ALTER ROLE {} SET role = {}").format(Identifier(name), Literal(wanted.owner_role)),
+        *_attributes(inventory, name, role, SQL("LOGIN") if may else SQL("NOLOGIN"), shape.connection_limit),
+        *(
+            SQL("ALTER ROLE {} SET {} = {}").format(Identifier(name), Identifier(key), Literal(value))
+            for key, value in settings
+        ),
         *admit_admin(inventory, name),
         *(_revokes(inventory, wanted, role) if role else ()),
-        _grant_membership(inventory, wanted.owner_role, name),
+        *([_grant_membership(inventory, shape.member_of, name)] if shape.member_of else ()),
     ]
 
 
 def set_password(role: str, verifier: bytes) -> Composed:
     """``verifier``: computed on our side, so that the clear text is in no statement and no log."""
     return SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(verifier.decode()))
+
+
+def close_login(role: str) -> Composed:
+    """Nobody logs in any more, and the password that was in use is of no use should somebody open it by hand."""
+    return SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL").format(Identifier(role))
+
+
+def end_sessions_of(roles: Iterable[str]) -> Composed:
+    """All that these have open, anywhere; waits up to 5 s for each to be gone."""
+    return SQL(
+        "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity"
+        " WHERE usename = ANY ({})"
+    ).format(Literal(list(roles)))
 
 
 def lock_roles(roles: Iterable[str]) -> list[Composed]:
@@ -85,8 +96,9 @@ def lock_roles(roles: Iterable[str]) -> list[Composed]:
 def drop_roles(roles: Iterable[str]) -> list[Composed]:
     """With what they may have left in the current database and on shared objects: large objects need no
     privilege."""
+    roles = tuple(roles)
     names = SQL(", ").join(Identifier(role) for role in roles)
-    return [SQL("DROP OWNED BY {}").format(names), SQL("DROP ROLE {}").format(names)]
+    return [*_drop_owned(roles), SQL("DROP ROLE {}").format(names)]
 
 
 def create_database(name: str, template: str | None) -> Composed:
@@ -114,13 +126,16 @@ def seal(name: str, mark: Mark) -> list[Composed]:
     ]
 
 
-def grant_connect(wanted: TenantDatabase) -> Composed:
-    """To the owner role; the login roles have it as its members."""
-    return SQL("GRANT {} ON DATABASE {} TO {}").format(
-        SQL(", ").join(SQL(privilege) for privilege in OWNER_PRIVILEGES),
-        Identifier(wanted.database),
-        Identifier(wanted.owner_role),
-    )
+def grant_connect(wanted: TenantDatabase) -> list[Composed]:
+    """To the owner role and to those who read; the login roles have it as members."""
+    return [
+        SQL("GRANT {} ON DATABASE {} TO {}").format(
+            SQL(", ").join(SQL(privilege) for privilege in privileges),
+            Identifier(wanted.database),
+            Identifier(name),
+        )
+        for name, privileges in database_privileges(wanted)
+    ]
 
 
 def grant_schema(owner: str) -> Composed:
@@ -141,12 +156,19 @@ def hand_over(former: Iterable[str], owner: str) -> list[Composed]:
     on shared objects**: a role that may connect to its own database has to be given that again in the same
     transaction. The new owner needs CREATE on the schema first, or functions can't become its own.
     """
+    former = tuple(former)
     names = SQL(", ").join(Identifier(role) for role in former)
     return [
         grant_schema(owner),
         SQL("REASSIGN OWNED BY {} TO {}").format(names, Identifier(owner)),
-        SQL("DROP OWNED BY {}").format(names),
+        *_drop_owned(former),
     ]
+
+
+def _drop_owned(roles: Sequence[str]) -> list[Composed]:
+    """One by one, the owner last: in one statement PostgreSQL stumbles over default privileges of one of them that
+    name another ("could not find tuple for default ACL", 15 and 17)."""
+    return [SQL("DROP OWNED BY {}").format(Identifier(role)) for role in reversed(roles)]
 
 
 def finish_template(name: str, mark: Mark) -> list[Composed]:
@@ -173,7 +195,7 @@ def repair_database(inventory: Inventory, wanted: TenantDatabase, found: Databas
         who = SQL("PUBLIC") if grantee == PUBLIC else Identifier(grantee)
         statements.append(SQL("REVOKE ALL ON DATABASE {} FROM {} CASCADE").format(name, who))
     statements.append(SQL("GRANT ALL ON DATABASE {} TO {}").format(name, Identifier(inventory.admin)))
-    return [*statements, grant_connect(wanted)]
+    return [*statements, *grant_connect(wanted)]
 
 
 def close_database(found: Database) -> Composed:

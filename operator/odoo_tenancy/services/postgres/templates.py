@@ -26,7 +26,7 @@ async def make(writer: Writer, source: TenantDatabase, template: str) -> None:
         await _copy(writer, found, source, template)
     # DROP OWNED takes from the source's roles what they may do with their own database too: it is given back
     # at once.
-    change = [*statements.hand_over(source_roles(found, source), template), statements.grant_connect(source)]
+    change = [*statements.hand_over(source_roles(found, source), template), *statements.grant_connect(source)]
     await writer.write(f"database {template}: give to role {template}", change, Session(template))
     finish = statements.finish_template(template, Mark(found.operator, stage="ready"))
     await writer.write(f"database {template}: finish", finish)

@@ -36,13 +36,21 @@ class Writer:
         self.connections = connections
         self.operator = operator
         self.address = connections.address
-        self._hook = hook
+        self.hook = hook
+        self._answer: inventory.Answer | None = None
 
-    async def look(self, names: Collection[str] | None, sizes: bool = False) -> Inventory:
-        """One query. ``names``: these roles and databases only."""
+    async def look_at_all(self) -> Inventory:
+        """One query. The same object as the last time where the server says the same."""
         with translated(self.address, "inventory"):
             async with self.connections.admin() as connection:
-                return await inventory.read(connection, self.operator, names, sizes)
+                self._answer = await inventory.read_all(connection, self.operator, self._answer)
+        return self._answer.inventory
+
+    async def look(self, names: Collection[str] | None, deep: bool = False) -> Inventory:
+        """One query. ``names``: these roles and databases only. ``deep``: with sizes, and what readers miss."""
+        with translated(self.address, "inventory"):
+            async with self.connections.admin() as connection:
+                return await inventory.read(connection, self.operator, names, deep)
 
     async def write(self, what: str, statements: Sequence[Composed], session: Session | None = None) -> None:
         """Run the statements in one transaction and one round trip: the server makes one of several in one message.
@@ -54,17 +62,17 @@ class Writer:
         """
         if not statements:
             return
-        self._hook.before_write(f"postgres {what}")
+        self.hook.before_write(f"postgres {what}")
         with translated(self.address, what):
             async with self._connect(session) as connection:
                 await connection.execute(SQL("; ").join(statements))
-        self._hook.after_write(f"postgres {what}")
+        self.hook.after_write(f"postgres {what}")
 
     async def write_alone(self, what: str, statement: Composed) -> None:
         """Run CREATE DATABASE or DROP DATABASE, which no transaction may hold and which take their time."""
-        self._hook.before_write(f"postgres {what}")
+        self.hook.before_write(f"postgres {what}")
         with translated(self.address, what):
-            async with self.connections.admin() as connection:
+            async with self.connections.admin(WHOLE_DATABASE_TIMEOUT) as connection:
                 await connection.execute(
                     SQL("SET statement_timeout = {}").format(f"{WHOLE_DATABASE_TIMEOUT}s")
                 )
@@ -73,7 +81,7 @@ class Writer:
                 finally:
                     if not connection.broken:
                         await connection.execute("RESET statement_timeout")
-        self._hook.after_write(f"postgres {what}")
+        self.hook.after_write(f"postgres {what}")
 
     def _connect(self, session: Session | None) -> AbstractAsyncContextManager[Connection]:
         if session is None:

@@ -1,0 +1,68 @@
+"""A prefix of a bucket as it was at a moment, copied to another one: for people, after somebody overwrote or deleted it.
+
+Who may do it, the environment says, in AWS's own variables. docs/security-backups.md has the whole way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from odoo_tenancy.api.errors import OperatorError
+from odoo_tenancy.api.work import StorePlace
+from odoo_tenancy.services.object_store import Bucket, BucketAddress, Copied, copy_as_of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 1: it was not copied, or not all of it; the same command goes on."""
+    chosen = _parser().parse_args(arguments)
+    place = StorePlace(
+        endpoint=chosen.endpoint, region=chosen.region, bucket=chosen.bucket, ca_file=chosen.ca_file
+    )
+    try:
+        copied = asyncio.run(_copy(place, chosen.source, chosen.target, chosen.at))
+    except (OperatorError, OSError, ValueError) as error:
+        print(f"Not all was copied: {error}", file=sys.stderr)
+        return 1
+    print(f"{copied.objects} objects with {copied.bytes} bytes copied; {copied.already} were there already.")
+    if not copied.objects + copied.already:
+        print(f"There was nothing below {chosen.source} at {chosen.at}.", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _copy(place: StorePlace, source: str, target: str, at: datetime) -> Copied:
+    bucket = Bucket(BucketAddress.of(place, os.environ))
+    try:
+        return await copy_as_of(bucket, f"{source.strip('/')}/", f"{target.strip('/')}/", at)
+    finally:
+        bucket.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m odoo_tenancy.jobs.as_of", description=__doc__)
+    parser.add_argument("--endpoint", required=True, help="URL of the S3 service")
+    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--ca-file", default="", help="certificate authorities; default: those of the image")
+    parser.add_argument("--bucket", required=True)
+    parser.add_argument(
+        "--from", dest="source", required=True, help="prefix to copy: <prefix>/<claim>/restic"
+    )
+    parser.add_argument("--to", dest="target", required=True, help="a new prefix, beside it")
+    parser.add_argument("--at", type=_moment, required=True, help="such as 2026-03-01T18:00:00Z")
+    return parser
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError("say the time zone too, such as 2026-03-01T18:00:00Z")
+    return moment
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,284 @@
+"""What is remembered of policies and of backups: enough to tell what is due, what runs and what can be recovered,
+without reading anything. Filled by a watch, so that it is whole before the first decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from sys import intern
+from typing import Any, Protocol
+
+from odoo_tenancy.api.errors import OperatorError
+from odoo_tenancy.api.meta import GROUP, Key, Manifest
+from odoo_tenancy.api.policy import BackupPolicy, BackupPolicySpec
+from odoo_tenancy.api.types import duration_seconds
+from odoo_tenancy.desired.context import Peer
+from odoo_tenancy.desired.schedule import Cron, Plan
+from odoo_tenancy.reconcile.report import Finding
+from odoo_tenancy.services.object_store import Bucket, BucketAddress
+
+SCHEDULED_FOR = f"{GROUP}/scheduled-for"
+"""Annotation of a TenantBackup that a policy made: the moment that its schedule names."""
+
+_STARTED = frozenset({"Running", "Verifying"})
+_FINISHED = frozenset({"Completed", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRecord:
+    """A TenantBackup. About a third of a KB: there may be tens of thousands."""
+
+    key: Key
+    uid: str
+    version: int
+    """resourceVersion: of two states the higher one is the later."""
+    tenant: Key
+    created: datetime
+    phase: str
+    slot: datetime | None
+    recovery_point: datetime | None
+    completed: datetime | None
+    verified: bool
+    """Found good when it was last checked."""
+    checked: datetime | None
+    reason: str
+    """Why it failed; of one that was not found good, why not."""
+    claim: str = ""
+    """Of the tenant that was stored; empty as long as nothing is. A former tenant of the same name had another one."""
+
+    @property
+    def finished(self) -> bool:
+        """Nothing of it is left to do."""
+        return self.phase in _FINISHED
+
+    @property
+    def recoverable(self) -> bool:
+        """It counts: it is whole, and that was checked."""
+        return self.phase == "Completed" and self.verified and self.recovery_point is not None
+
+
+class Backups:
+    """All TenantBackups by key and by tenant, and those that run by pool."""
+
+    def __init__(self) -> None:
+        self._records: dict[Key, BackupRecord] = {}
+        self._by_tenant: dict[Key, set[Key]] = {}
+        self._running: dict[Key, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, key: Key) -> BackupRecord | None:
+        """What is known of one that exists."""
+        return self._records.get(key)
+
+    def of_tenant(self, tenant: Key) -> Iterator[BackupRecord]:
+        """A tenant's, in no order."""
+        return (self._records[key] for key in self._by_tenant.get(tenant, ()))
+
+    def unfinished(self) -> tuple[Key, ...]:
+        """Those that something is left to do of."""
+        return tuple(record.key for record in self._records.values() if not record.finished)
+
+    def saw(self, event_type: str, body: Manifest) -> Key | None:
+        """Take in an event, or the answer to a write; its key where it is worth a look: what our own writes explain, and
+        what is finished, is not."""
+        record = _record(body)
+        known = self._records.get(record.key)
+        if known is not None and known.uid == record.uid and record.version <= known.version:
+            return None
+        if event_type == "DELETED":
+            return record.key if self._forget(record.key, record.uid) else None
+        if known is not None and known.uid != record.uid:
+            self._forget(known.key, known.uid)
+        self._records[record.key] = record
+        self._by_tenant.setdefault(record.tenant, set()).add(record.key)
+        if record.phase in _STARTED:
+            self._running.setdefault(record.key, "")
+        elif record.finished:
+            self._running.pop(record.key, None)
+        return None if record.finished else record.key
+
+    def listed(self, uids: frozenset[str]) -> tuple[Key, ...]:
+        """Take in which exist; those that went while no watch ran."""
+        gone = [record for record in self._records.values() if record.uid not in uids]
+        for record in gone:
+            self._forget(record.key, record.uid)
+        return tuple(record.key for record in gone)
+
+    def begin(self, key: Key, pool: str) -> None:
+        """It runs from now on, and counts against its pool. No await between the question and this."""
+        self._running[key] = pool
+
+    def end(self, key: Key) -> None:
+        """It runs no longer."""
+        self._running.pop(key, None)
+
+    def running(self, but: Key) -> tuple[tuple[Key, str], ...]:
+        """Those that run, with their pools; empty: the operator started since, and has not looked at it again."""
+        return tuple((key, pool) for key, pool in self._running.items() if key != but)
+
+    def last_slot(self, tenant: Key) -> datetime | None:
+        """The last turn of the tenant's schedule that was taken."""
+        return max((r.slot for r in self.of_tenant(tenant) if r.slot is not None), default=None)
+
+    def _forget(self, key: Key, uid: str) -> bool:
+        record = self._records.get(key)
+        if record is None or record.uid != uid:
+            return False
+        del self._records[key]
+        self._running.pop(key, None)
+        keys = self._by_tenant.get(record.tenant, set())
+        keys.discard(key)
+        if not keys:
+            self._by_tenant.pop(record.tenant, None)
+        return True
+
+
+def _record(body: Manifest) -> BackupRecord:
+    """Read by hand: of tens of thousands at a start, a model of each would take seconds."""
+    metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
+    check = status.get("verification") or {}
+    version, namespace = metadata.get("resourceVersion", ""), intern(metadata["namespace"])
+    annotations: Mapping[str, Any] = metadata.get("annotations") or {}
+    reason = next((c["reason"] for c in status.get("conditions") or () if c["type"] == "Ready"), "")
+    return BackupRecord(
+        key=Key("TenantBackup", namespace, metadata["name"]),
+        uid=metadata["uid"],
+        version=int(version) if version.isdigit() else 0,
+        tenant=Key("OdooTenant", namespace, intern(spec["tenantRef"]["name"])),
+        created=_moment(metadata.get("creationTimestamp")) or datetime.now(UTC),
+        phase=intern(status.get("phase") or "Pending"),
+        slot=_moment(annotations.get(SCHEDULED_FOR)),
+        recovery_point=_moment(status.get("recoveryPoint")),
+        completed=_moment(status.get("completionTime")),
+        verified=check.get("result") == "Passed",
+        checked=_moment(check.get("checkedAt")),
+        reason=intern(reason),
+        claim=intern(_claim((status.get("manifest") or {}).get("key") or "")),
+    )
+
+
+def _claim(manifest_key: str) -> str:
+    """``<prefix>/<claim>/manifests/<name>.json``"""
+    parts = manifest_key.split("/")
+    return parts[-3] if len(parts) > 2 else ""
+
+
+def _moment(text: object) -> datetime | None:
+    """``None`` also for what a person wrote and nobody can read."""
+    if not isinstance(text, str):
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """A policy's bucket: as whom, how it is trusted, and where it is."""
+
+    key_id: str
+    secret_key: str = field(repr=False)
+    ca: str | None = field(repr=False)
+    """PEM; ``None``: the authorities of the image."""
+    peers: tuple[Peer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyState:
+    """A policy as it was last looked at."""
+
+    policy: BackupPolicy
+    store: StoreAccess | None = None
+    recovery_keys: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    """Ids with keys."""
+    derived: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Where the keys are not at hand: by id, what they open one tenant's repository by. See ``kept_policy.py``."""
+    problem: OperatorError | None = None
+    """Why nobody can be backed up by it."""
+    checked: float | None = None
+    """When its Secrets and its bucket were last looked at and found right, in seconds of a clock that never goes back."""
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    """What was said of them then."""
+
+    @property
+    def plan(self) -> Plan:
+        """Its schedule."""
+        spec = self.policy.spec
+        return Plan(
+            Cron(spec.schedule, spec.time_zone),
+            None if spec.jitter is None else timedelta(seconds=duration_seconds(spec.jitter)),
+            timedelta(seconds=duration_seconds(spec.starting_deadline)),
+        )
+
+
+@dataclass
+class CataloguePass:
+    """How far a policy's store was gone through for backups without an object."""
+
+    spec: BackupPolicySpec
+    """Of the policy that it was begun for."""
+    due: float
+    """When the next one begins, in seconds of a clock that never goes back."""
+    claims: list[str] = field(default_factory=list)
+    """Those that are still to be looked at in this one."""
+    passed_by: set[str] = field(default_factory=set)
+    """Claims of another namespace, and keys of what can't be read: they are not read again."""
+
+
+class Policies:
+    """The policies that were looked at, by key."""
+
+    def __init__(self) -> None:
+        self._states: dict[Key, PolicyState] = {}
+
+    def get(self, namespace: str, name: str) -> PolicyState | None:
+        """The policy of that name beside an object."""
+        return self._states.get(Key("BackupPolicy", namespace, name))
+
+    def remember(self, state: PolicyState) -> PolicyState | None:
+        """Store it; what was known before."""
+        before = self._states.get(state.policy.key)
+        self._states[state.policy.key] = state
+        return before
+
+    def forget(self, key: Key) -> None:
+        """It is gone."""
+        self._states.pop(key, None)
+
+
+class ConnectBucket(Protocol):
+    """Makes the client of a bucket; nothing is connected before it is first used."""
+
+    def __call__(self, address: BucketAddress) -> Bucket: ...
+
+
+class Buckets:
+    """The clients of the policies' buckets."""
+
+    def __init__(self, connect: ConnectBucket) -> None:
+        self._connect = connect
+        self._buckets: dict[Key, Bucket] = {}
+
+    def of(self, policy: Key, address: BucketAddress) -> Bucket:
+        """A policy's; a new one where its address or its credentials changed."""
+        known = self._buckets.get(policy)
+        if known is None or known.address != address:
+            self.forget(policy)
+            known = self._buckets[policy] = self._connect(address)
+        return known
+
+    def forget(self, policy: Key) -> None:
+        """The policy is gone, or its bucket is another one."""
+        known = self._buckets.pop(policy, None)
+        if known is not None:
+            known.close()
+
+    def close(self) -> None:
+        """At the end of the operator."""
+        for policy in tuple(self._buckets):
+            self.forget(policy)

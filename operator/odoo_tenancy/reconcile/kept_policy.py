@@ -1,0 +1,83 @@
+"""What a last backup needs of a BackupPolicy, kept with the tenant's generated values in the operator's namespace: where a
+management namespace is deleted, policy and Secrets go first and the tenant last.
+
+Of the recovery keys it has no more than what they open this one repository by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from odoo_tenancy.api.meta import ObjectMeta
+from odoo_tenancy.api.policy import BackupPolicy, BackupPolicySpec
+from odoo_tenancy.api.tenant import OdooTenant
+from odoo_tenancy.desired import names
+from odoo_tenancy.reconcile.backup_memory import PolicyState, StoreAccess
+from odoo_tenancy.reconcile.credentials import Vault
+from odoo_tenancy.reconcile.world import World
+from odoo_tenancy.services.restic import derived_password
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    namespace: str
+    name: str
+    spec: BackupPolicySpec
+    store: StoreAccess = Field(repr=False)
+    derived: dict[str, str] = Field(repr=False)
+
+
+def takes_last_backup(tenant: OdooTenant) -> bool:
+    """Whether the tenant ends with a backup. Without a policy there is nothing to make one by: its data stays."""
+    return tenant.spec.deletion.policy == "Backup" and tenant.spec.backup is not None
+
+
+def with_policy(world: World, tenant: OdooTenant, vault: Vault) -> Vault:
+    """The vault with what a last backup would need now. What is kept stays while the policy can't be used."""
+    if not takes_last_backup(tenant):
+        return replace(vault, last_policy="") if vault.last_policy else vault
+    state = usable(world, tenant)
+    if state is not None:
+        text = _text(state, vault.claim)
+        return vault if text == vault.last_policy else replace(vault, last_policy=text)
+    if vault.last_policy and of_vault(tenant, vault) is None:  # another one's
+        return replace(vault, last_policy="")
+    return vault
+
+
+def usable(world: World, tenant: OdooTenant) -> PolicyState | None:
+    """The tenant's policy as it was last looked at, where nothing was wrong with it."""
+    assert tenant.spec.backup is not None
+    state = world.policies.get(tenant.metadata.namespace, tenant.spec.backup.policy_ref.name)
+    return state if state is not None and state.problem is None and state.store is not None else None
+
+
+def of_vault(tenant: OdooTenant, vault: Vault) -> PolicyState | None:
+    """The same, as it was kept; ``None`` where nothing is, or another policy."""
+    if not vault.last_policy or tenant.spec.backup is None:
+        return None
+    try:
+        kept = _Kept.model_validate_json(vault.last_policy)
+    except ValidationError:  # of another version: the policy itself is asked
+        return None
+    if kept.name != tenant.spec.backup.policy_ref.name:
+        return None
+    policy = BackupPolicy(metadata=ObjectMeta(name=kept.name, namespace=kept.namespace), spec=kept.spec)
+    return PolicyState(policy, store=kept.store, derived=kept.derived)
+
+
+def _text(state: PolicyState, claim: str) -> str:
+    assert state.store is not None
+    metadata, spec = state.policy.metadata, state.policy.spec
+    path = names.repository(spec.store.s3.prefix, claim)
+    kept = _Kept(
+        namespace=metadata.namespace,
+        name=metadata.name,
+        spec=spec,
+        store=state.store,
+        derived={id_: derived_password(key, path) for id_, key in state.recovery_keys},
+    )
+    return kept.model_dump_json(by_alias=True, exclude_none=True)

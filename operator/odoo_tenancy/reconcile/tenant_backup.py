@@ -1,0 +1,199 @@
+"""TenantBackup: waits for its turn, runs its Jobs one after the other, and is Completed only when what was stored was read
+back and found good.
+
+The Jobs are the truth, not this process: each look begins with what the status and the Jobs say, so that an operator that
+starts anew in the middle goes on where the former one stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from odoo_tenancy.api.backup import StoredDocument
+from odoo_tenancy.api.backup_work import BackupOutcome, PrepareOutcome
+from odoo_tenancy.api.errors import OperatorError, Waiting
+from odoo_tenancy.api.meta import API_VERSION, Key
+from odoo_tenancy.api.types import duration_seconds
+from odoo_tenancy.api.verify_work import VerifyOutcome
+from odoo_tenancy.cluster.objects import ObjectRef, Owner
+from odoo_tenancy.desired import backup_jobs
+from odoo_tenancy.desired.backup_jobs import BackupJob
+from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, rebuilt_backup
+from odoo_tenancy.reconcile.active_backup import ActiveBackup
+from odoo_tenancy.reconcile.backup_memory import BackupRecord
+from odoo_tenancy.reconcile.backup_run import JobEnded, Stage
+from odoo_tenancy.reconcile.backup_work import BackupPlan
+from odoo_tenancy.reconcile.result import Result
+from odoo_tenancy.reconcile.serving import serves
+from odoo_tenancy.reconcile.world import World
+
+PREPARING = Stage("Running", "", "Preparing", "The repository and its keys are made ready")
+STORING = Stage("Running", "Stored", "Storing", "Database and filestore are stored")
+VERIFYING = Stage("Verifying", "Verified", "Verifying", "What was stored is read back")
+_WITHOUT_POLICY = timedelta(hours=1)
+"""How long a backup waits whose policy is not known."""
+_ENDS_IT = frozenset({"TenantDeleted", "TenantNotFound"})
+"""Reasons for which a backup that runs has no sense any more."""
+
+
+@dataclass
+class BackupReconciler:
+    """Looks at one backup."""
+
+    world: World
+    _active: dict[Key, ActiveBackup] = field(default_factory=dict)
+    """Those that are not finished, as they were last read or written: a backup costs few requests."""
+
+    async def __call__(self, key: Key) -> Result:
+        """One look.
+
+        Raises:
+            OperatorError: what keeps it from going on, after it was written to its conditions.
+        """
+        record = self.world.backups.get(key)
+        if record is None or record.finished:
+            await self._settle(key, record)
+            return Result(gone=True)
+        if not await serves(self.world, record.tenant):
+            return Result(gone=True)
+        active = self._active.get(key)
+        if active is None or active.backup.metadata.uid != record.uid:
+            manifest = await self.world.cluster.get(ObjectRef(API_VERSION, key.kind, key.namespace, key.name))
+            if manifest is None:
+                return Result(gone=True)
+            active = self._active[key] = ActiveBackup.of(manifest)
+        return await self._look(active)
+
+    async def _look(self, active: ActiveBackup) -> Result:
+        try:
+            await self._advance(active)
+        except JobEnded as ended:
+            await self._fail(active, ended)
+        except OperatorError as error:
+            if not self._is_hopeless(active, error):
+                await backup_status.waits(self.world, active, error)
+                if isinstance(error, Waiting):
+                    return Result(requeue_after=error.retry_after)
+                raise
+            await self._fail(active, JobEnded(error.reason, error.message))
+        key = active.backup.key
+        await self._settle(key, self.world.backups.get(key))
+        return Result(gone=True, changes=(f"backup {active.backup.status.phase}",))
+
+    async def _advance(self, active: ActiveBackup) -> None:
+        """To its end, or as far as it goes now.
+
+        Raises:
+            JobEnded: it failed for good.
+            OperatorError: what it waits for.
+        """
+        if rebuilt_backup.is_rebuilt(active):
+            await rebuilt_backup.fill(self.world, active)
+            return
+        begun = active.backup.status.phase in ("Running", "Verifying")
+        if not begun:
+            backup_begin.check_room(self.world, active)  # before anything is read: it may wait for long
+        plan = await backup_begin.plan_of(self.world, active)
+        if not begun:
+            backup_begin.admit(self.world, active)
+        await self.carry_out(active, plan)
+
+    async def carry_out(self, active: ActiveBackup, plan: BackupPlan) -> None:
+        """Its Jobs, one after the other, to its end, or as far as it goes now.
+
+        Raises:
+            JobEnded: it failed for good.
+            OperatorError: what it waits for.
+        """
+        manifest = active.backup.status.manifest
+        if active.backup.status.phase != "Verifying":
+            if not backup_begin.prepared(self.world, plan):
+                await self._prepare(active, plan)
+            left = await self._store(active, plan)
+            manifest = StoredDocument(key=left.manifest_key, sha256=left.manifest_sha256)
+        checked = await self._verify(active, plan, manifest)
+        await backup_status.completed(self.world, active, checked)
+
+    async def _prepare(self, active: ActiveBackup, plan: BackupPlan) -> None:
+        """Once for each repository and set of keys."""
+        named = backup_jobs.prepare(plan.context, plan.prepare())
+
+        async def build() -> BackupJob:
+            return named
+
+        job = await backup_run.run(self.world, active, PREPARING, named, build)
+        await backup_run.outcome(self.world, job, PrepareOutcome)
+        backup_begin.remember_prepared(self.world, plan)
+        await backup_run.clear_away(self.world, job)
+
+    async def _store(self, active: ActiveBackup, plan: BackupPlan) -> BackupOutcome:
+        async def build() -> BackupJob:
+            return backup_jobs.backup(plan.context, plan.store_it(await backup_begin.credentials(plan)))
+
+        named = backup_jobs.backup(plan.context, plan.store_it(plan.no_credentials))
+        job = await backup_run.run(self.world, active, STORING, named, build)
+        left = await backup_run.outcome(self.world, job, BackupOutcome)
+        backup_run.check_stored(left, job)
+        backup_status.stored(self.world, active, left)
+        return left
+
+    async def _verify(
+        self, active: ActiveBackup, plan: BackupPlan, manifest: StoredDocument
+    ) -> VerifyOutcome:
+        async def build() -> BackupJob:
+            run = plan.verify(manifest.key, manifest.sha256, await backup_begin.credentials(plan))
+            return backup_jobs.verify(plan.context, run)
+
+        run = plan.verify(manifest.key, manifest.sha256, plan.no_credentials)
+        named = backup_jobs.verify(plan.context, run)
+        job = await backup_run.run(self.world, active, VERIFYING, named, build)
+        left = await backup_run.outcome(self.world, job, VerifyOutcome)
+        backup_run.check_verified(left, job)
+        return left
+
+    async def _fail(self, active: ActiveBackup, ended: JobEnded) -> None:
+        await backup_status.failed(self.world, active, ended.reason, ended.message, ended.verification)
+        await backup_run.hide_credentials(self.world, active)
+
+    def _is_hopeless(self, active: ActiveBackup, error: OperatorError) -> bool:
+        """Whether it is given up: it may not begin so late, or what it runs for is gone."""
+        backup = active.backup
+        if rebuilt_backup.is_rebuilt(active):
+            return False  # it is stored, whatever keeps us from reading it
+        if backup.status.phase not in (None, "Pending"):
+            return error.reason in _ENDS_IT
+        if error.reason == "TenantDeleted":
+            return True
+        state, patience = backup_begin.policy_of(self.world, active), _WITHOUT_POLICY
+        if state is not None:
+            spec = state.policy.spec
+            scheduled = backup.spec.reason == "Scheduled"
+            limit = spec.starting_deadline if scheduled else spec.timeout
+            patience = timedelta(seconds=duration_seconds(limit))
+        created = backup.metadata.creation_timestamp
+        return created is not None and self.world.now() - created > patience
+
+    async def _settle(self, key: Key, record: BackupRecord | None) -> None:
+        """It is finished, or gone: its Jobs go, others may begin, and its tenant is told."""
+        active = self._active.pop(key, None)
+        self.world.backups.end(key)
+        for owner in tuple(self.world.children.owners()):
+            if owner.key == key and not _is_kept(owner, record, active):
+                await backup_run.clear_all_away(self.world, owner)
+        if active is None:
+            return
+        tenant = Key("OdooTenant", key.namespace, active.backup.spec.tenant_ref.name)
+        self.world.enqueue(tenant)
+        for other in (*self.world.backups.unfinished(), *self.world.restores.unfinished(tenant)):
+            self.world.enqueue(other)
+
+
+def _is_kept(owner: Owner, record: BackupRecord | None, active: ActiveBackup | None) -> bool:
+    """Whether the Jobs stay until they are a day old: of a backup that failed by itself, for people to read their logs."""
+    if record is None or record.uid != owner.uid or record.phase != "Failed":
+        return False
+    if active is None:
+        return True
+    status = active.backup.status
+    return status.start_time is not None and not any(c.reason in _ENDS_IT for c in status.conditions)

@@ -1,0 +1,245 @@
+"""The care for a tenant's repository: one Job at a time, which maintains it or verifies a stored backup again.
+
+Nobody else is at work in the repository meanwhile: backups wait, and a Job that is on its way, of whatever kind, is waited
+for. What is due is reckoned from what is stored; the Job is the truth of what goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from odoo_tenancy.api.backup import Verification
+from odoo_tenancy.api.errors import Waiting
+from odoo_tenancy.api.maintain_work import MaintainOutcome
+from odoo_tenancy.api.meta import API_VERSION, Key, Manifest
+from odoo_tenancy.api.verify_work import VerifyOutcome
+from odoo_tenancy.cluster.children import Child
+from odoo_tenancy.cluster.objects import ObjectRef
+from odoo_tenancy.cluster.readiness import JobRun
+from odoo_tenancy.desired import backup_jobs, labels
+from odoo_tenancy.desired.backup_jobs import BackupJob
+from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, upkeep_due
+from odoo_tenancy.reconcile.active_backup import ActiveBackup
+from odoo_tenancy.reconcile.backup_memory import PolicyState
+from odoo_tenancy.reconcile.backup_run import JobEnded
+from odoo_tenancy.reconcile.diagnosis import is_alive
+from odoo_tenancy.reconcile.follow_store import follow, objects_of
+from odoo_tenancy.reconcile.memory import TenantRecord
+from odoo_tenancy.reconcile.result import Result
+from odoo_tenancy.reconcile.upkeep_due import Due
+from odoo_tenancy.reconcile.upkeep_memory import MAINTENANCE, owner_of, upkeep_job
+from odoo_tenancy.reconcile.upkeep_work import UpkeepPlan, known_backups
+from odoo_tenancy.reconcile.world import World
+
+LOOK_AGAIN = 60.0
+"""Seconds until what waits is looked at again; a Job that ends is told by a watch."""
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass
+class UpkeepReconciler:
+    """Looks at the repository of one tenant."""
+
+    world: World
+
+    async def __call__(self, key: Key) -> Result:
+        """One look.
+
+        Raises:
+            OperatorError: what it waits for.
+        """
+        tenant = Key("OdooTenant", key.namespace, key.name)
+        record = self.world.tenants.get(tenant)
+        if record is None or record.going or not record.claim:
+            await self._give_up(key, tenant)
+            return Result(gone=True)
+        if not self.world.options.serves(record.pool):
+            return Result(gone=True)
+        job = upkeep_job(self.world.children, record)
+        if job is None:
+            self.world.upkeep.end(record.key)  # somebody may have deleted it
+        elif await self._goes_on(record, job):
+            return Result(requeue_after=LOOK_AGAIN * 5)
+        return await self._next(record)
+
+    async def _goes_on(self, record: TenantRecord, job: Child) -> bool:
+        """Whether it runs. One that has ended is judged; one that was never let go is begun anew."""
+        run = job.readiness
+        if isinstance(run, JobRun) and run.outcome == "Running" and not run.suspended:
+            self.world.upkeep.begin(record.key, record.pool)
+            return True
+        self.world.upkeep.end(record.key)
+        if isinstance(run, JobRun) and run.outcome in _ENDED:
+            await self._judge(record, job)
+        else:
+            await backup_run.clear_away(self.world, job)
+        self._ended(record)
+        return False
+
+    async def _judge(self, record: TenantRecord, job: Child) -> None:
+        """Take in how it ended, then clear it away. Of one that failed people read the outcome in the policy."""
+        live = await self.world.cluster.get(job.ref)
+        if live is None:
+            return
+        marks = live["metadata"]["labels"]
+        begun = datetime.fromisoformat(live["metadata"]["creationTimestamp"])
+        if marks[labels.COMPONENT] == "maintain":
+            await self._maintained(record, job, begun)
+        else:
+            await self._verified(record, job, marks[labels.BACKUP])
+        await backup_run.clear_away(self.world, job)
+
+    async def _maintained(self, record: TenantRecord, job: Child, begun: datetime) -> None:
+        upkeep, state = self.world.upkeep, self._policy(record)
+        try:
+            await backup_run.outcome(self.world, job, MaintainOutcome)
+        except JobEnded as ended:
+            upkeep.failed(record.key, MAINTENANCE, ended.reason, ended.message, self.world.seconds())
+        else:
+            ref = ObjectRef(API_VERSION, "OdooTenant", record.key.namespace, record.key.name)
+            said = {"backup": {"lastMaintained": begun.strftime("%Y-%m-%dT%H:%M:%SZ")}}
+            await self.world.cluster.patch_status(ref, said)
+            upkeep.maintained(record.key, begun)
+        # Also one that failed may have forgotten some before.
+        if state is not None:
+            await follow(self.world, record, state)
+
+    async def _verified(self, record: TenantRecord, job: Child, name: str) -> None:
+        """What came out goes into the backup's status; that it could not be looked at says nothing of it."""
+        try:
+            left = await backup_run.outcome(self.world, job, VerifyOutcome)
+            backup_run.check_verified(left, job)
+            found = Verification(level=left.level, result="Passed", message=left.message)
+            reason = "Passed"
+        except JobEnded as ended:
+            if ended.verification is None:
+                self.world.upkeep.failed(record.key, name, ended.reason, ended.message, self.world.seconds())
+                return
+            found, reason = ended.verification, ended.reason
+        self.world.upkeep.succeeded(record.key, name)
+        ref = ObjectRef(API_VERSION, "TenantBackup", record.key.namespace, name)
+        live = await self.world.cluster.get(ref)
+        if live is not None:
+            await backup_status.verified_again(self.world, ActiveBackup.of(live), found, reason)
+        self.world.enqueue(record.key)
+
+    def _ended(self, record: TenantRecord) -> None:
+        """Others may begin, and the policy says how it stands."""
+        if record.policy:
+            policy = Key("BackupPolicy", record.key.namespace, record.policy)
+            self.world.upkeep.looked.pop(policy, None)
+            self.world.enqueue(policy)
+        for backup in self.world.backups.unfinished():
+            self.world.enqueue(backup)
+
+    async def _next(self, record: TenantRecord) -> Result:
+        """Begin what is due; the policy's look comes back with what will be."""
+        world, state = self.world, self._policy(record)
+        if state is None or state.problem is not None or state.store is None:
+            return Result(gone=True)
+        due = upkeep_due.due(state.policy, record, world.backups, world.upkeep, world.now(), world.seconds())
+        if due is None:
+            return Result(gone=True)
+        self._check_room(record)
+        world.upkeep.begin(record.key, record.pool)
+        try:
+            job = await self._build(record, state, due)
+            if job is None:
+                world.upkeep.end(record.key)
+                return Result(requeue_after=1.0)
+            await self._begin(record, job)
+        except BaseException:
+            world.upkeep.end(record.key)
+            raise
+        what = f"verifies {due.verify.name} again" if due.verify is not None else "maintains the repository"
+        return Result(requeue_after=LOOK_AGAIN * 5, changes=(what,))
+
+    def _check_room(self, record: TenantRecord) -> None:
+        """
+        Raises:
+            Waiting: ``RestoreRuns`` or ``BackupRuns`` of the same tenant, or ``PoolBusy``.
+        """
+        world, nobody = self.world, Key("TenantBackup", "", "")
+        if (restore := world.restores.of(record.key)) is not None:
+            raise Waiting("RestoreRuns", f"TenantRestore {restore.key.name} has the tenant.", LOOK_AGAIN)
+        for other, _ in world.backups.running(but=nobody):
+            known = world.backups.get(other)
+            if known is not None and known.tenant == record.key:
+                raise Waiting("BackupRuns", f"TenantBackup {other.name} runs.", LOOK_AGAIN)
+        pool = world.pools.get(record.pool)
+        if (
+            pool is None
+            or world.upkeep.beside(record.pool, record.key) >= pool.facts.pool.spec.backups.max_concurrent
+        ):
+            raise Waiting(
+                "PoolBusy", f"Other repositories of HostingPool {record.pool} are looked after.", LOOK_AGAIN
+            )
+
+    async def _build(self, record: TenantRecord, state: PolicyState, due: Due) -> BackupJob | None:
+        """The Job with its work; ``None`` where there is nothing to be done after all."""
+        world = self.world
+        assert state.store is not None
+        context, _, _ = await backup_begin.context_for(world, record)
+        plan = UpkeepPlan(context, state, state.store)
+        pods = await self._pods_at_work(record)
+        if due.verify is None:
+            objects = await objects_of(world, record)
+            known = known_backups((b for b in objects if self._is_here(b, record, state)), plan.manifests)
+            return backup_jobs.maintain(plan.context, plan.maintain(known, pods, world.now()))
+        ref = ObjectRef(API_VERSION, "TenantBackup", due.verify.namespace, due.verify.name)
+        live = await world.cluster.get(ref)
+        if live is None:
+            return None
+        backup = ActiveBackup.of(live).backup
+        credentials = await backup_begin.credentials(plan.backup_plan(backup))
+        return backup_jobs.verify(plan.context, plan.verify(backup, credentials))
+
+    def _is_here(self, backup: Manifest, record: TenantRecord, state: PolicyState) -> bool:
+        """Whether it was made into this bucket: a TenantBackup may have named another policy."""
+        named = (backup["spec"].get("policyRef") or {}).get("name") or record.policy
+        other = self.world.policies.get(record.key.namespace, named)
+        mine = state.policy.spec.store.s3
+        theirs = other.policy.spec.store.s3 if other is not None else mine
+        return (theirs.endpoint, theirs.bucket) == (mine.endpoint, mine.bucket)
+
+    async def _pods_at_work(self, record: TenantRecord) -> list[str]:
+        """Names of pods that may still hold a lock. Asked afresh: what happens next removes data.
+
+        Raises:
+            Waiting: ``RepositoryInUse``.
+        """
+        selector = f"{labels.REPOSITORY}={record.claim}"
+        for job in await self.world.cluster.list("batch/v1", "Job", label_selector=selector):
+            if not _is_done(job):
+                name = f"{job['metadata']['namespace']}/{job['metadata']['name']}"
+                raise Waiting("RepositoryInUse", f"Job {name} is at work in the repository.", LOOK_AGAIN)
+        pods = await self.world.cluster.list("v1", "Pod", label_selector=selector)
+        return [pod["metadata"]["name"] for pod in pods if is_alive(pod)]
+
+    async def _begin(self, record: TenantRecord, job: BackupJob) -> None:
+        """Job, what belongs to it, and off it goes. Killed in between, the Job is still suspended, and is made anew."""
+        world, owner, ref = self.world, owner_of(record), ObjectRef.of(job.job)
+        await world.applier.apply(owner, [job.begun()], unheard_of=True)
+        child = world.children.get(ref)
+        if child is None:
+            raise Waiting("Starting", f"{ref} was begun.", 1.0)
+        await world.applier.apply(owner, job.belongings(child.uid), unheard_of=True)
+        await world.cluster.merge_patch(ref, {"metadata": {"uid": child.uid}, "spec": {"suspend": False}})
+
+    def _policy(self, record: TenantRecord) -> PolicyState | None:
+        return self.world.policies.get(record.key.namespace, record.policy) if record.policy else None
+
+    async def _give_up(self, key: Key, tenant: Key) -> None:
+        """The tenant is gone or goes: its Jobs too. What is stored stays."""
+        for owner in tuple(self.world.children.owners()):
+            if owner.key == key:
+                await backup_run.clear_all_away(self.world, owner)
+        self.world.upkeep.forget(tenant)
+
+
+def _is_done(job: Manifest) -> bool:
+    if job["metadata"].get("deletionTimestamp"):
+        return True  # its pods are listed too
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)

@@ -1,0 +1,19 @@
+"""What a service has otherwise than it should: the same words for every service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One attribute that is not as it should be."""
+
+    object: str
+    """Kind and name: ``role t_…``, ``database t_…``, ``user t_…``."""
+    attribute: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.object}: {self.attribute} is {self.found}, should be {self.wanted}"

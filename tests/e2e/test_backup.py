@@ -1,0 +1,265 @@
+"""Backups on a real node, into a real store with Object Lock and sessions: pods that are held to their own tenant's part.
+
+The store is there before these tests where somebody brought it, and then it stays; else it comes for them and goes after
+them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.e2e.test_isolation import PROBE, landscape
+from tests.e2e.test_sessions import log_in
+from tests.support.odoo_site import OdooSite, browse
+from tests.support.tenants import NAMESPACE, Tenants, until
+
+from devcluster import cluster as local_cluster
+from devcluster import object_store
+from devcluster.kubectl import Kubectl
+from devcluster.locks import locked
+from odoo_tenancy.api.backup import TenantBackup
+from odoo_tenancy.api.meta import API_VERSION, Manifest
+from odoo_tenancy.api.restore import TenantRestore
+from odoo_tenancy.api.tenant import OdooTenant
+from odoo_tenancy.cluster.client import Cluster
+from odoo_tenancy.cluster.objects import ObjectRef
+
+POLICY, RECOVERY = "local", "local-recovery"
+STORE = "s3.odoo-data.svc:9000"
+POSTGRES = "postgres.odoo-data.svc:5432"
+LOSE_FILE = """
+import json, os, sys
+os.rename(sys.argv[1], sys.argv[2])
+print(json.dumps("done"))
+"""
+
+
+@pytest.fixture(scope="module")
+def store(kubeconfig: Path) -> Iterator[Kubectl]:
+    """An S3 server on the cluster, and its bucket."""
+    administrator = local_cluster.kubectl()
+    assert administrator.kubeconfig == kubeconfig
+    was_there = object_store.deployed(administrator)
+    with locked("cluster"):
+        object_store.bring(administrator)
+    yield administrator
+    if not was_there:
+        with locked("cluster"):
+            object_store.remove(administrator)
+
+
+@pytest.fixture(scope="module")
+async def policy(cluster: Cluster, store: Kubectl) -> AsyncIterator[ObjectRef]:
+    """One with all that the store can do; it makes nothing by itself."""
+    key = {"key": base64.b64encode(secrets.token_bytes(32)).decode()}
+    secret = ObjectRef("v1", "Secret", NAMESPACE, RECOVERY)
+    await cluster.create({**_named(secret), "data": key})
+    ref = ObjectRef(API_VERSION, "BackupPolicy", NAMESPACE, POLICY)
+    await cluster.create({**_named(ref), "spec": _spec()})
+
+    async def ready() -> bool:
+        live = await cluster.get(ref)
+        conditions = (live or {}).get("status", {}).get("conditions", [])
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    await until("the policy is Ready", ready, 60)
+    yield ref
+    await cluster.delete(ref)  # first: it would make its backups' objects anew
+    await cluster.delete(secret)
+    for live in await cluster.list(API_VERSION, "TenantBackup", NAMESPACE):
+        await cluster.delete(ObjectRef.of(live))
+
+
+def _spec() -> Manifest:
+    return {
+        "schedule": "@hourly",
+        "suspend": True,
+        "timeout": "10m",
+        "store": {
+            "s3": {
+                "endpoint": object_store.ENDPOINT,
+                "bucket": object_store.BUCKET,
+                "prefix": secrets.token_hex(4),
+                "region": "us-east-1",
+                "credentialsSecretRef": {"name": object_store.CREDENTIALS},
+                "caSecretRef": {"name": object_store.AUTHORITY},
+                "access": "AssumeRole",
+                "roleArn": "arn:aws:iam::000000000000:role/backups",
+            }
+        },
+        "encryption": {"recoveryKeys": [{"id": "2026a", "secretRef": {"name": RECOVERY}}]},
+        "immutability": {"mode": "Governance", "period": "1d"},
+    }
+
+
+@pytest.fixture(scope="module")
+async def rigel(tenants: Tenants, policy: ObjectRef) -> AsyncIterator[OdooTenant]:
+    """A tenant that is backed up."""
+    await tenants.create("rigel", like="acme", backup={"policyRef": {"name": policy.name}})
+    yield await tenants.ready("rigel")
+    await tenants.delete("rigel")
+
+
+async def back_up(cluster: Cluster, name: str) -> TenantBackup:
+    """A backup on demand, as kubectl creates it, once it is over."""
+    ref = ObjectRef(API_VERSION, "TenantBackup", NAMESPACE, name)
+    await cluster.create({**_named(ref), "spec": {"tenantRef": {"name": "rigel"}}})
+
+    async def over() -> TenantBackup | None:
+        live = await cluster.get(ref)
+        found = TenantBackup.parse(live) if live else None
+        return found if found and found.status.phase in ("Completed", "Failed") else None
+
+    return await until(f"TenantBackup {name} is over", over, 300)
+
+
+async def test_what_was_stored_is_read_back(tenants: Tenants, cluster: Cluster, rigel: OdooTenant) -> None:
+    async with browse(rigel.status.url) as site:
+        await log_in(tenants, site, "rigel")
+        await attach(site, "what a customer keeps")
+    backup = await back_up(cluster, "rigel-first")
+    said = backup.status
+    assert said.phase == "Completed", said
+    assert said.verification is not None
+    assert said.verification.result == "Passed"
+    assert (said.database_bytes or 0) > 1_000_000
+    assert (said.filestore_bytes or 0) > 0
+    await tenants.says("rigel", "BackupHealthy", "Verified", 60)
+    made = ("job,secret,networkpolicy", "-l", f"odootenancy.io/backup={backup.metadata.name}", "-o", "name")
+
+    async def cleared_away() -> bool:
+        return not tenants.kubectl("-n", rigel.status.namespace, "get", *made).split()
+
+    await until("nothing is left of it but what is in the store", cleared_away, 60)
+
+
+async def test_its_pod_reaches_postgresql_and_the_store_and_nothing_else(
+    tenants: Tenants, cluster: Cluster, rigel: OdooTenant
+) -> None:
+    """A backup that fails leaves its Job and its policy, so that a pod like its own can look around at leisure."""
+    async with browse(rigel.status.url) as site:
+        await log_in(tenants, site, "rigel")
+        name = await attach(site, "what was lost on the disk")
+    file = f"/var/lib/odoo/filestore/{rigel.status.database.name}/{name}"
+    await tenants.python(rigel, LOSE_FILE, file, f"{file}.lost")
+    backup = await back_up(cluster, "rigel-lost")
+    assert backup.status.phase == "Failed"
+    assert {c.reason for c in backup.status.conditions if c.type == "Ready"} == {"AttachmentsLost"}
+
+    initech = await tenants.get("initech")
+    ground = await landscape(tenants, cluster, [initech, rigel])
+    allowed = {POSTGRES, STORE}
+    found = await look_around(tenants, cluster, backup, [*ground.forbidden.values(), *allowed], allowed)
+    assert {address for address, answer in found.items() if answer == "open"} == allowed, found
+
+    await tenants.python(rigel, LOSE_FILE, f"{file}.lost", file)
+    assert (await back_up(cluster, "rigel-mended")).status.phase == "Completed"
+
+
+async def test_a_restore_brings_back_what_was(tenants: Tenants, cluster: Cluster, rigel: OdooTenant) -> None:
+    async with browse(rigel.status.url) as site:
+        await log_in(tenants, site, "rigel")
+        kept = await site.call("res.partner", "create", {"name": "was there"})
+        await attach(site, "and this file")
+        assert (await back_up(cluster, "rigel-before")).status.phase == "Completed"
+        await site.call("res.partner", "write", [kept], {"name": "was overwritten"})
+        await site.call("res.partner", "create", {"name": "came later"})
+    ref = ObjectRef(API_VERSION, "TenantRestore", NAMESPACE, "rigel-back")
+    later = (datetime.now(UTC) + timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    source = {"backupRef": {"name": "rigel-before"}}
+    spec = {"tenantRef": {"name": "rigel"}, "source": source, "confirm": "rigel", "notAfter": later}
+    await cluster.create({**_named(ref), "spec": spec})
+
+    async def over() -> TenantRestore | None:
+        live = await cluster.get(ref)
+        found = TenantRestore.parse(live) if live else None
+        return found if found and found.status.phase in ("Completed", "Failed", "Expired") else None
+
+    restored = await until("the restore is over", over, 420)
+    assert restored.status.phase == "Completed", restored.status
+    await tenants.ready("rigel")
+    async with browse(rigel.status.url) as site:
+        await log_in(tenants, site, "rigel")
+        names = await site.call("res.partner", "search_read", [["name", "like", "%er%"]], ["name"])
+        assert {"was there"} == {each["name"] for each in names} & {
+            "was there",
+            "was overwritten",
+            "came later",
+        }
+        (file,) = await site.call(
+            "ir.attachment", "search", [["name", "=", "kept.txt"]], order="id desc", limit=1
+        )
+        (read,) = await site.call("ir.attachment", "read", [file], ["raw"])
+        assert read["raw"] == "and this file"
+    safety = await cluster.get(
+        ObjectRef(API_VERSION, "TenantBackup", NAMESPACE, restored.status.safety_backup)
+    )
+    assert safety is not None
+    assert safety["status"]["phase"] == "Completed"
+    databases = [
+        name for name in tenants.sql("SELECT datname FROM pg_database") if rigel.status.claim in name
+    ]
+    assert databases == [rigel.status.database.name], "nothing is left of what was there before"
+
+
+async def attach(site: OdooSite, content: str) -> str:
+    """A file of Odoo's; its name in the filestore."""
+    made = await site.call("ir.attachment", "create", {"name": "kept.txt", "raw": content})
+    (read,) = await site.call("ir.attachment", "read", [made], ["store_fname"])
+    assert read["store_fname"], "it is kept in the database, not in a file"
+    return str(read["store_fname"])
+
+
+async def look_around(
+    tenants: Tenants, cluster: Cluster, backup: TenantBackup, targets: list[str], allowed: set[str]
+) -> dict[str, str]:
+    """What a pod like the backup's own finds at each address, once nothing else is open to it: kube-router's rules for a
+    pod are there only some seconds after the pod."""
+    pod = await _like_that_of(cluster, backup)
+
+    async def running() -> bool:
+        live = await cluster.get(pod)
+        return live is not None and live["status"].get("phase") == "Running"
+
+    await until("the pod runs", running, 60)
+    found: dict[str, str] = {}
+
+    async def closed() -> bool:
+        where = ("-n", pod.namespace, "exec", pod.name, "--", "python3", "-c", PROBE)
+        found.update(json.loads(tenants.kubectl(*where, *targets)))
+        return {address for address, answer in found.items() if answer == "open"} <= allowed
+
+    try:
+        await until(f"nothing is open but {allowed}; {found}", closed, 60)
+    finally:
+        await cluster.delete(pod)
+    return found
+
+
+async def _like_that_of(cluster: Cluster, backup: TenantBackup) -> ObjectRef:
+    """A pod with the labels, the user and the namespace of the Job's, without what that one knows."""
+    (job,) = await cluster.list(
+        "batch/v1", "Job", label_selector=f"odootenancy.io/backup={backup.metadata.name}"
+    )
+    template = job["spec"]["template"]
+    container = dict(template["spec"]["containers"][0])
+    for key in ("env", "volumeMounts", "terminationMessagePath"):
+        container.pop(key, None)
+    container["command"] = ["sleep", "600"]
+    labels = {k: v for k, v in template["metadata"]["labels"].items() if k.startswith(("odoo", "app"))}
+    pod = ObjectRef("v1", "Pod", job["metadata"]["namespace"], "looks-around")
+    manifest = _named(pod)
+    manifest["metadata"]["labels"] = labels
+    await cluster.create({**manifest, "spec": {**template["spec"], "containers": [container], "volumes": []}})
+    return pod
+
+
+def _named(ref: ObjectRef) -> Manifest:
+    metadata = {"name": ref.name, "namespace": ref.namespace}
+    return {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata}

@@ -1,0 +1,100 @@
+"""The operator killed before and after its writes while a tenant ends with a backup: the next one goes on, what goes goes
+after the backup alone, and nothing stays. ``SOAK=1``: at each of them; otherwise not at all, as it takes minutes."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from tests.integration.reconcile.backup_stage import Backups, attach
+from tests.integration.reconcile.stage import Stage, Tenants
+from tests.integration.reconcile.test_last_backup import manifests
+from tests.support.life import Act, Life, StartProcess, When, successors
+from tests.support.operator_process import Death
+from tests.support.s3 import S3Process
+
+SOAK = os.environ.get("SOAK", "")
+"""A number: so many deaths, drawn; anything else: all."""
+POOL, NAMESPACE = "crashgoodbye", "crash-goodbye"
+
+pytestmark = pytest.mark.skipif(not SOAK, reason="takes minutes: SOAK=1")
+
+
+@dataclass
+class Leaving:
+    """Tenants that come and go, one after the other."""
+
+    stage: Stage
+    backups: Backups
+    before: dict[str, set[str]] = field(default_factory=dict)
+    claims: list[str] = field(default_factory=list)
+
+    def acts(self, number: int) -> list[Act]:
+        return [
+            Act(f"create-{number}", self._create, self._is_ready),
+            Act(f"delete-{number}", self._delete, self._is_gone, self._check),
+        ]
+
+    def said(self) -> object:
+        return (self.stage.kube.get(self.backups.tenants.ref("acme")) or {}).get("status")
+
+    def _create(self) -> None:
+        self.before = self.stage.inventory()
+        spec = {"poolRef": {"name": POOL}, "backup": {"policyRef": {"name": "gold"}}}
+        self.backups.tenants.create(
+            "acme", **spec, namespace="odoo-crash-goodbye", deletion={"policy": "Backup"}
+        )
+
+    def _is_ready(self) -> bool:
+        return self.backups.tenants.is_ready("acme")
+
+    def _delete(self) -> None:
+        self.claims.append(self.backups.tenants.claim("acme"))
+        attach(self.stage, self.claims[-1], secrets.token_bytes(2000))
+        self.stage.kube.delete(self.backups.tenants.ref("acme"))
+
+    def _is_gone(self) -> bool:
+        return self.stage.kube.get(self.backups.tenants.ref("acme")) is None
+
+    def _check(self) -> None:
+        assert self.stage.inventory() == self.before
+        found = manifests(self.backups, self.claims[-1])
+        assert [each["reason"] for each in found] == ["Final"], "one, and a whole one"
+        assert found[0]["database"]["attachments"]["files"] == 1
+        selector = f"odootenancy.io/last-backup,odootenancy.io/tenant-namespace={NAMESPACE}"
+        assert self.stage.kube.list("batch/v1", "Job", selector=selector) == []
+
+
+@pytest.fixture
+def begin(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProcess]:
+    with successors(stage.plane.kubeconfig, POOL, lambda: tmp_path_factory.mktemp("crash-goodbye")) as start:
+        yield start
+
+
+def test_killed_at_writes_of_a_goodbye(stage: Stage, store: S3Process, begin: StartProcess) -> None:
+    backups = Backups(Tenants(stage, NAMESPACE), store)
+    stage.namespace(NAMESPACE)
+    stage.create_pool(POOL)
+    backups.policy()
+    leaving = Leaving(stage, backups)
+    calm = Life(leaving.acts(1), begin, leaving.said)
+    calm.live()
+    writes = list(dict.fromkeys(w for w in calm.writes["delete-1"] if "Event" not in w))
+    assert len(writes) >= 12, writes
+    whens: tuple[When, ...] = ("before", "after")
+    every = [Death(when, write) for write in writes for when in whens]
+    seed = random.randrange(2**32)
+    print(f"seed {seed}; {writes}")
+    number = int(SOAK) if SOAK.isdigit() and int(SOAK) > 1 else len(every)
+    chosen = sorted(random.Random(seed).sample(every, number), key=every.index)
+    create, delete = leaving.acts(2)
+    disturbed = Life([create, delete], begin, leaving.said, {delete.name: chosen})
+    disturbed.live()
+    print(disturbed.reached)
+    assert len(disturbed.reached) >= len(chosen) // 2, f"{disturbed.reached} of {chosen}"
+    begin(None)
+    stage.drop_pools([POOL])

@@ -1,0 +1,113 @@
+"""A life of a pool and a tenant through which operators die, one after the other, each at one of its writes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tests.support.operator_process import DIED, Death, OperatorProcess
+from tests.support.waiting import eventually
+
+StartProcess = Callable[[Death | None], OperatorProcess]
+When = Literal["before", "after"]
+Writes = Mapping[str, Sequence[str]]
+"""What is written outside, by act; each once, in its order."""
+
+PATIENCE = 300.0
+"""Seconds for one act, whoever dies in it."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that a user does, and what has to be true when the operator is done with it."""
+
+    name: str
+    do: Callable[[], object]
+    over: Callable[[], bool]
+    check: Callable[[], object] = lambda: None
+
+
+@dataclass
+class Life:
+    """Acts in their order, whatever happens to the operators that serve them."""
+
+    acts: Sequence[Act]
+    start: StartProcess
+    said: Callable[[], object]
+    """What there is instead, where an act is never over."""
+    deaths: Mapping[str, Sequence[Death]] = field(default_factory=dict)
+    """By act: where the processes die, one after the other."""
+    reached: list[tuple[str, Death]] = field(default_factory=list)
+    """Which deaths came, by act: some writes that one process makes, another finds made."""
+    writes: dict[str, list[str]] = field(default_factory=dict)
+    _process: OperatorProcess | None = None
+    _noted: int = 0
+
+    def live(self) -> None:
+        """From the first act to the last."""
+        for act in self.acts:
+            self._live(act)
+        assert self._process is not None
+        self._process.close()
+
+    def _live(self, act: Act) -> None:
+        deaths = list(self.deaths.get(act.name, ()))
+        if deaths or self._process is None:
+            self._begin(deaths.pop(0) if deaths else None)
+        act.do()
+
+        def over() -> bool:
+            assert self._process is not None
+            if not self._process.running:
+                assert self._process.exit_status() == DIED, self._process.lines[-5:]
+                assert self._process.death is not None
+                self.reached.append((act.name, self._process.death))
+                self._begin(deaths.pop(0) if deaths else None)
+            return act.over()
+
+        eventually(over, lambda: f"{act.name} is over; {self.said()}; {self._last_looks()}", PATIENCE)
+        assert self._process is not None
+        self.writes[act.name] = self._process.writes()[self._noted :]
+        self._noted += len(self.writes[act.name])
+        act.check()
+
+    def _begin(self, death: Death | None) -> None:
+        if self._process is not None:
+            self._process.close()
+        self._process, self._noted = self.start(death), 0
+
+    def _last_looks(self) -> object:
+        return self._process.said("reconciled")[-3:] if self._process else None
+
+
+@contextmanager
+def successors(kubeconfig: Path, pool: str, directory: Callable[[], Path]) -> Iterator[StartProcess]:
+    """Starts operators for one pool, each in an empty directory of its own; none runs on after the block."""
+    processes: list[OperatorProcess] = []
+
+    def start(death: Death | None) -> OperatorProcess:
+        processes.append(OperatorProcess(kubeconfig, directory(), (pool,), death))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.close()
+
+
+def distinct(writes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """What an undisturbed life wrote, to die at; events apart, which come and go with the weather."""
+    return {act: list(dict.fromkeys(w for w in found if "Event" not in w)) for act, found in writes.items()}
+
+
+def drawn(writes: Writes, whens: Sequence[When], each: int, chance: random.Random) -> dict[str, list[Death]]:
+    """So many writes of all acts, to die at in one life, in their order; ``whens`` in turn."""
+    every = [(act, number) for act, found in writes.items() for number in range(len(found))]
+    chosen = sorted(chance.sample(every, each), key=every.index)
+    deaths: dict[str, list[Death]] = {act: [] for act in writes}
+    for turn, (act, number) in enumerate(chosen):
+        deaths[act].append(Death(whens[turn % len(whens)], writes[act][number]))
+    return deaths

@@ -1,0 +1,323 @@
+"""What is remembered of backups, what their Jobs' last words mean, and when the promise of a recovery point holds."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from odoo_tenancy.api.backup_work import BackupOutcome
+from odoo_tenancy.api.errors import Waiting
+from odoo_tenancy.api.meta import Key, Manifest
+from odoo_tenancy.api.policy import BackupPolicy
+from odoo_tenancy.api.tenant import OdooTenant
+from odoo_tenancy.api.verify_work import VerifyOutcome
+from odoo_tenancy.cluster.children import Child
+from odoo_tenancy.cluster.objects import ObjectRef, Owner
+from odoo_tenancy.cluster.readiness import JobRun
+from odoo_tenancy.desired import names
+from odoo_tenancy.reconcile import backup_health, backup_run
+from odoo_tenancy.reconcile.backup_memory import SCHEDULED_FOR, Backups, Policies, PolicyState
+from odoo_tenancy.reconcile.backup_run import JobEnded
+from odoo_tenancy.reconcile.report import Finding, Report
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+TENANT = Key("OdooTenant", "tenants", "acme")
+JOB = Child(
+    ObjectRef("batch/v1", "Job", "odoo-acme", "odoo-backup-1"),
+    "uid", Owner("TenantBackup", "tenants", "first", "1"), 1, None, False, JobRun("Succeeded", 0, 0), False, False,
+)  # fmt: skip
+
+
+def text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def backup(
+    name: str, phase: str = "", *, uid: str = "", version: int = 1, slot: str = "", **status: Any
+) -> Manifest:
+    metadata = {
+        "name": name,
+        "namespace": "tenants",
+        "uid": uid or name,
+        "resourceVersion": str(version),
+        "creationTimestamp": text(NOW - 9 * HOUR),
+        "annotations": {SCHEDULED_FOR: slot} if slot else {},
+    }
+    said = {"phase": phase, **status} if phase else {}
+    return {"metadata": metadata, "spec": {"tenantRef": {"name": "acme"}}, "status": said}
+
+
+def good(name: str, age: timedelta, **over: Any) -> Manifest:
+    """Completed, and read back."""
+    point = text(NOW - age)
+    check = {"result": "Passed", "checkedAt": point}
+    return backup(name, "Completed", recoveryPoint=point, completionTime=point, verification=check, **over)
+
+
+def bad(name: str, age: timedelta, reason: str, *, checked: bool = False) -> Manifest:
+    moment = text(NOW - age)
+    said: dict[str, Any] = {"completionTime": moment, "conditions": [{"type": "Ready", "reason": reason}]}
+    if checked:
+        said["verification"] = {"result": "Failed", "checkedAt": moment}
+    return backup(name, "Failed", **said)
+
+
+def rotten(name: str, age: timedelta) -> Manifest:
+    """Completed, and not good any more when it was looked at again."""
+    body = good(name, age)
+    body["status"]["verification"]["result"] = "Failed"
+    return body
+
+
+def key(name: str) -> Key:
+    return Key("TenantBackup", "tenants", name)
+
+
+def test_an_older_event_than_what_is_known_says_nothing():
+    backups = Backups()
+    assert backups.saw("ADDED", backup("first", version=5)) == key("first")
+    assert backups.saw("MODIFIED", backup("first", "Running", version=7)) == key("first")
+    assert backups.saw("MODIFIED", backup("first", version=6)) is None
+    assert backups.running(but=key("other")) == ((key("first"), ""),)
+    assert backups.saw("DELETED", backup("first", version=4, uid="a former one")) is None
+    assert backups.get(key("first")) is not None
+
+
+def test_what_is_finished_asks_for_no_work_and_runs_no_longer():
+    backups = Backups()
+    backups.saw("ADDED", backup("first", "Running"))
+    assert backups.saw("MODIFIED", good("first", HOUR, version=2)) is None
+    assert backups.running(but=key("other")) == ()
+    assert backups.unfinished() == ()
+
+
+def test_what_a_list_lacks_is_gone():
+    backups = Backups()
+    for name in ("first", "second"):
+        backups.saw("ADDED", backup(name, "Running"))
+    assert backups.listed(frozenset({"second"})) == (key("first"),)
+    assert [record.key for record in backups.of_tenant(TENANT)] == [key("second")]
+    backups.listed(frozenset())
+    assert len(backups) == 0
+
+
+def test_the_last_turn_is_the_latest_that_any_backup_was_made_for():
+    backups = Backups()
+    assert backups.last_slot(TENANT) is None
+    for name, slot in (
+        ("a", "2026-11-23T08:00:00+00:00"),
+        ("b", "2026-11-23T04:00:00+00:00"),
+        ("c", "nonsense"),
+    ):
+        backups.saw("ADDED", backup(name, slot=slot))
+    assert backups.last_slot(TENANT) == NOW - 4 * HOUR
+
+
+def test_names_of_scheduled_backups_fit_and_differ():
+    long = "a" * 50
+    other = "a" * 49 + "b"
+    made = {names.scheduled_backup(tenant, "202611230400") for tenant in ("acme", long, other)}
+    assert len(made) == 3
+    assert max(map(len, made)) <= 50
+
+
+@pytest.mark.parametrize(
+    ("log", "percent"),
+    [
+        ('{"step": "database", "doneBytes": 50, "totalBytes": 200}\nrestic says something\n', 25),
+        (
+            '{"step": "database", "doneBytes": 1}\n{"step": "filestore", "doneBytes": 9, "totalBytes": 0}',
+            None,
+        ),
+        ('{"step": "database", "doneBytes": 500, "totalBytes": 200}', 100),
+    ],
+)
+def test_progress_is_the_last_line_that_is_one(log, percent):
+    progress = backup_run.last_progress(log)
+    assert progress is not None
+    assert progress.percent == percent
+
+
+def test_a_log_without_progress_says_none():
+    assert backup_run.last_progress("nothing\n{}\n") is None
+
+
+def pod(code: int, message: str) -> Manifest:
+    ended = {"exitCode": code, "message": message}
+    metadata = {"name": "p", "namespace": "n", "creationTimestamp": text(NOW)}
+    return {
+        "metadata": metadata,
+        "status": {"containerStatuses": [{"name": "c", "state": {"terminated": ended}}]},
+    }
+
+
+class FakeCluster:
+    """Only lists pods: what the API server would say of them."""
+
+    def __init__(self, *pods: Manifest) -> None:
+        self.pods = list(pods)
+
+    async def list(self, *_: Any, **__: Any) -> list[Manifest]:
+        return self.pods
+
+
+async def outcome(job: Child, kind: Any, *pods: Manifest) -> Any:
+    return await backup_run.outcome(cast(Any, SimpleNamespace(cluster=FakeCluster(*pods))), job, kind)
+
+
+def job(result: str, reason: str = "") -> Child:
+    run = JobRun(cast(Any, result), 0, 1, reason)
+    return Child(JOB.ref, JOB.uid, JOB.owner, 1, None, False, run, False, False)
+
+
+DONE = {"reason": "Done", "message": "stored"}
+
+
+async def test_of_two_pods_the_one_that_ended_well_counts():
+    left = await outcome(job("Succeeded"), BackupOutcome, pod(1, '{"reason": "X"}'), pod(0, json.dumps(DONE)))
+    assert left.reason == "Done"
+
+
+@pytest.mark.parametrize(
+    ("run", "pods", "reason"),
+    [
+        (job("Succeeded"), [], "OutcomeMissing"),
+        (job("Succeeded"), [pod(0, "no JSON")], "OutcomeMissing"),
+        (job("Succeeded"), [pod(3, json.dumps(DONE))], "OutcomeMissing"),
+        (
+            job("Failed", "BackoffLimitExceeded"),
+            [pod(1, json.dumps({**DONE, "reason": "StoreFull"}))],
+            "StoreFull",
+        ),
+        (job("Failed", "BackoffLimitExceeded"), [pod(137, "killed")], "JobFailed"),
+        (
+            job("Failed", "DeadlineExceeded"),
+            [pod(143, json.dumps({**DONE, "reason": "Interrupted"}))],
+            "Timeout",
+        ),
+        (job("Failed", "BackoffLimitExceeded"), [], "JobFailed"),
+    ],
+)
+async def test_what_did_not_end_well_is_no_backup(run, pods, reason):
+    with pytest.raises(JobEnded) as ended:
+        await outcome(run, BackupOutcome, *pods)
+    assert ended.value.reason == reason
+
+
+async def test_a_failed_verification_is_told_from_one_that_could_not_be_made():
+    said = {"reason": "FileDamaged", "message": "a file is not what it was", "level": "Consistency"}
+    for result, told in (("Failed", True), ("Error", False)):
+        with pytest.raises(JobEnded) as ended:
+            await outcome(job("Failed", "X"), VerifyOutcome, pod(1, json.dumps({**said, "result": result})))
+        assert (ended.value.verification is not None) == told
+        with pytest.raises(JobEnded):
+            backup_run.check_verified(VerifyOutcome.model_validate({**said, "result": result}), JOB)
+    backup_run.check_verified(VerifyOutcome.model_validate({**said, "result": "Passed"}), JOB)
+
+
+WHOLE = {
+    **DONE,
+    "snapshots": {"database": "1", "filestore": ["2"]},
+    "recoveryPoint": text(NOW),
+    "manifestKey": "eu/manifests/first.json",
+    "manifestSha256": "a" * 64,
+}
+
+
+@pytest.mark.parametrize(
+    "lacking", [{"snapshots": None}, {"recoveryPoint": None}, {"manifestKey": ""}, {"manifestSha256": "abc"}]
+)
+def test_a_backup_that_does_not_say_what_it_stored_does_not_count(lacking):
+    backup_run.check_stored(BackupOutcome.model_validate(WHOLE), JOB)
+    with pytest.raises(JobEnded):
+        backup_run.check_stored(BackupOutcome.model_validate({**WHOLE, **lacking}), JOB)
+
+
+def tenant(**spec: Any) -> OdooTenant:
+    least = {
+        "tenancy": "Shared",
+        "poolRef": {"name": "main"},
+        "odoo": {"image": "odoo:19.0"},
+        "routing": {"hosts": ["acme.example.com"]},
+        "objectives": {"rpo": "4h"},
+        "backup": {"policyRef": {"name": "gold"}},
+    }
+    return OdooTenant.parse(
+        {
+            "apiVersion": "odootenancy.io/v1alpha1",
+            "kind": "OdooTenant",
+            "metadata": {"name": "acme", "namespace": "tenants", "creationTimestamp": text(NOW - 99 * HOUR)},
+            "spec": {**least, **spec},
+            "status": {"claim": "0" * 32},
+        }
+    )
+
+
+def policy(age: timedelta = 99 * HOUR, **spec: Any) -> PolicyState:
+    s3 = {"endpoint": "https://s3.example.com", "bucket": "backups", "credentialsSecretRef": {"name": "s3"}}
+    least = {
+        "schedule": "0 */2 * * *",
+        "store": {"s3": s3},
+        "encryption": {"recoveryKeys": [{"id": "a", "secretRef": {"name": "a"}}]},
+    }
+    metadata = {"name": "gold", "namespace": "tenants", "creationTimestamp": text(NOW - age)}
+    return PolicyState(
+        BackupPolicy.parse({"kind": "BackupPolicy", "metadata": metadata, "spec": {**least, **spec}})
+    )
+
+
+def told(state: PolicyState | None, *live: Manifest, **spec: Any) -> Finding:
+    policies, backups, report = Policies(), Backups(), Report()
+    if state is not None:
+        policies.remember(state)
+    for each in live:
+        backups.saw("ADDED", each)
+    world = SimpleNamespace(policies=policies, backups=backups, now=lambda: NOW)
+    backup_health.tell(cast(Any, world), tenant(**spec), report)
+    return report.findings["BackupHealthy"]
+
+
+FORMER = f"eu/{'f' * 32}/manifests/a.json"
+"""Of a tenant that had the same name."""
+BROKEN = PolicyState(policy().policy, problem=Waiting("SecretMissing", "Secret s3 does not exist"))
+
+
+@pytest.mark.parametrize(
+    ("state", "live", "expected"),
+    [
+        (None, [good("a", HOUR)], ("False", "PolicyNotFound")),
+        (policy(), [good("a", HOUR)], ("True", "Verified")),
+        (policy(), [good("a", 5 * HOUR)], ("False", "RecoveryPointTooOld")),
+        (policy(), [good("a", 5 * HOUR), good("b", HOUR)], ("True", "Verified")),
+        (policy(), [good("a", 2 * HOUR), bad("b", HOUR, "StoreFull")], ("True", "LastBackupFailed")),
+        (policy(), [good("a", 9 * HOUR), bad("b", HOUR, "StoreFull")], ("False", "RecoveryPointTooOld")),
+        (policy(), [good("a", 2 * HOUR), bad("b", HOUR, "Damaged", checked=True)], ("False", "NotVerified")),
+        (policy(), [bad("b", HOUR, "StoreFull")], ("False", "BackupFailed")),
+        (policy(), [bad("b", HOUR, "Damaged", checked=True)], ("False", "NotVerified")),
+        (policy(), [backup("b", "Completed", recoveryPoint=text(NOW))], ("False", "NotVerified")),
+        (policy(), [good("a", HOUR, manifest={"key": FORMER})], ("False", "RecoveryPointTooOld")),
+        (policy(), [good("a", HOUR), rotten("b", 90 * HOUR)], ("False", "NotVerified")),
+        (policy(), [rotten("b", HOUR)], ("False", "NotVerified")),
+        (policy(), [], ("False", "RecoveryPointTooOld")),
+        (policy(HOUR), [], ("Unknown", "NoBackupYet")),
+        (BROKEN, [], ("False", "PolicyNotReady")),
+        (BROKEN, [good("a", HOUR)], ("True", "Verified")),
+        (policy(schedule="@daily"), [good("a", HOUR)], ("True", "ScheduleTooRare")),
+        (policy(schedule="@daily", suspend=True), [good("a", HOUR)], ("True", "Verified")),
+        (policy(schedule="0 0 31 2 *"), [good("a", HOUR)], ("True", "Verified")),
+    ],
+)  # fmt: skip
+def test_the_promise_holds_while_a_verified_recovery_point_is_young_enough(state, live, expected):
+    found = told(state, *live)
+    assert (found.status, found.reason) == expected
+
+
+def test_a_tenant_without_a_policy_is_told_so():
+    found = told(policy(), backup=None)
+    assert (found.status, found.reason) == ("Unknown", "NotProvided")
+    assert "Retain" in found.message

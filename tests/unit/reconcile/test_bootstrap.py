@@ -1,0 +1,244 @@
+"""From which backup a new tenant starts, whose that may be, what its Job may do with the store, and what its last words
+mean."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from tests.unit.reconcile.objects import tenant
+from tests.unit.reconcile.test_backup import backup, bad, good, key, text
+
+from odoo_tenancy.api.backup import TenantBackup
+from odoo_tenancy.api.errors import OperatorError, Refused, Unavailable, Waiting
+from odoo_tenancy.api.meta import API_VERSION
+from odoo_tenancy.api.policy import BackupPolicy
+from odoo_tenancy.cluster.objects import ObjectRef
+from odoo_tenancy.cluster.readiness import JobRun
+from odoo_tenancy.desired import names
+from odoo_tenancy.reconcile import bootstrap, bootstrap_run, bootstrap_source
+from odoo_tenancy.reconcile.backup_memory import Backups, PolicyState, StoreAccess
+from odoo_tenancy.reconcile.bootstrap_source import Origin, check_usable, claim_of, newest_good
+from odoo_tenancy.reconcile.credentials import Beginning, Vault, _parse, secret
+from odoo_tenancy.reconcile.world import World
+from odoo_tenancy.services.object_store import Credentials
+from odoo_tenancy.services.restic import derived_password
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+CLAIM = "3f9c2a" + "0" * 26
+JOB = ObjectRef("batch/v1", "Job", "odoo-acme", "odoo-restore-1")
+FAILED = JobRun("Failed", 0, 1, "BackoffLimitExceeded", "")
+
+
+def remembered(*bodies: Any) -> Backups:
+    backups = Backups()
+    for body in bodies:
+        backups.saw("ADDED", body)
+    return backups
+
+
+def stored(manifest_key: str, **spec: Any) -> TenantBackup:
+    body = good("first", HOUR, manifest={"key": manifest_key, "sha256": "a" * 64})
+    return TenantBackup.parse(
+        {"apiVersion": API_VERSION, "kind": "TenantBackup", **body, "spec": {**body["spec"], **spec}}
+    )
+
+
+def policy(access: str = "Static", recovery: tuple[tuple[str, bytes], ...] = ()) -> PolicyState:
+    s3: dict[str, Any] = {
+        "endpoint": "https://s3.example.com",
+        "bucket": "odoo-backups",
+        "prefix": "eu",
+        "credentialsSecretRef": {"name": "s3"},
+        "access": access,
+    }
+    if access == "AssumeRole":
+        s3["roleArn"] = "arn:aws:iam::000000000000:role/odoo"
+    spec = {"schedule": "@daily", "store": {"s3": s3}, "encryption": {"recoveryKeys": []}}
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": "BackupPolicy",
+        "metadata": {"name": "gold", "namespace": "tenants"},
+        "spec": spec,
+    }
+    return PolicyState(BackupPolicy.parse(body), StoreAccess("root", "root's secret", None, ()), recovery)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "kind"),
+    [
+        (None, "BackupNotFound", Refused),
+        (backup("first", "Verifying"), "MakingBackup", Waiting),
+        (bad("first", HOUR, "AttachmentsLost"), "BackupUnusable", Refused),
+        (good("first", HOUR) | {"status": {"phase": "Completed", "recoveryPoint": text(NOW)}}, "BackupUnusable", Refused),
+    ],
+)  # fmt: skip
+def test_only_what_counts_as_a_backup_is_restored(body: Any, reason: str, kind: type[OperatorError]) -> None:
+    backups = remembered(*([body] if body else []))
+    with pytest.raises(kind) as raised:
+        check_usable(backups.get(key("first")), key("first"))
+    assert raised.value.reason == reason
+    check_usable(remembered(good("first", HOUR)).get(key("first")), key("first"))
+
+
+def test_a_copy_of_a_tenant_is_made_of_its_newest_good_backup_within_what_it_promises() -> None:
+    original = tenant("acme", objectives={"rpo": "4h"})
+
+    def newest(*bodies: Any) -> str:
+        world = SimpleNamespace(backups=remembered(*bodies), now=lambda: NOW)
+        found = newest_good(cast(World, world), original)
+        return found.key.name if found is not None else ""
+
+    recent = (good("older", 3 * HOUR), good("newer", HOUR), bad("newest", HOUR / 2, "StoreFull"))
+    assert newest(*recent) == "newer"
+    assert newest(good("stale", 5 * HOUR)) == ""
+    assert newest() == ""
+
+
+@pytest.mark.parametrize(
+    ("where", "claim"),
+    [
+        (f"eu/{CLAIM}/manifests/first.json", CLAIM),
+        (f"us/{CLAIM}/manifests/first.json", ""),
+        (f"eu/{CLAIM}/restic/first.json", ""),
+        (f"eu/{CLAIM}/manifests/../../{CLAIM}/first.json", ""),
+        ("eu/not-a-claim/manifests/first.json", ""),
+        ("", ""),
+    ],
+)
+def test_whose_a_backup_is_stands_in_the_place_of_its_manifest(where: str, claim: str) -> None:
+    if claim:
+        assert claim_of(stored(where), "eu") == claim
+        return
+    with pytest.raises(Refused, match="BackupElsewhere"):
+        claim_of(stored(where), "eu")
+
+
+def world_with(vault: Vault | None, document: Any = None) -> World:
+    async def read(_: str) -> Vault | None:
+        return vault
+
+    async def get_document(_: str, *, sha256: str) -> Any:
+        return SimpleNamespace(content=json.dumps(document).encode()) if document else None
+
+    bucket = SimpleNamespace(get_document=get_document)
+    buckets = SimpleNamespace(of=lambda *_: bucket)
+    return cast(
+        World,
+        SimpleNamespace(
+            credentials=SimpleNamespace(known=lambda _: None, read=read),
+            buckets=buckets,
+        ),
+    )
+
+
+def vault_of(owner: str) -> Vault:
+    credentials = SimpleNamespace(repository_password="the tenant's own")
+    return Vault(CLAIM, owner, cast(Any, credentials))
+
+
+def manifest(namespace: str) -> dict[str, Any]:
+    """As far as anybody looks at it here."""
+    contents = {
+        "serverVersion": "17.6", "modules": {}, "rowCounts": {}, "dumpBytes": 0,
+        "attachments": {"files": 0, "digest": ""},
+    }  # fmt: skip
+    return {
+        "backup": "first", "namespace": namespace, "tenant": "acme", "claim": CLAIM, "reason": "OnDemand",
+        "repository": f"eu/{CLAIM}/restic", "policy": "gold", "recoveryKeys": ["2026a"], "recoveryPoint": text(NOW),
+        "startedAt": text(NOW), "completedAt": text(NOW), "storeClock": text(NOW), "image": "odoo:19.0",
+        "database": contents, "filestore": {"files": 0, "bytes": 0}, "snapshots": {"database": "1", "filestore": []},
+        "uploadedBytes": 0,
+    }  # fmt: skip
+
+
+async def password(world: World, state: PolicyState) -> str:
+    made = stored(f"eu/{CLAIM}/manifests/first.json")
+    return await bootstrap_source._password(world, made, state, CLAIM, f"eu/{CLAIM}/restic")
+
+
+async def test_the_tenants_own_key_opens_its_repository() -> None:
+    assert await password(world_with(vault_of("tenants/acme/1")), policy()) == "the tenant's own"
+
+
+async def test_a_status_that_points_to_another_namespaces_repository_opens_nothing() -> None:
+    with pytest.raises(Refused, match="BackupOfAnother"):
+        await password(world_with(vault_of("others/acme/1")), policy())
+    state = policy(recovery=(("2026a", b"k" * 32),))
+    with pytest.raises(Refused, match="BackupOfAnother"):
+        await password(world_with(None, manifest("others")), state)
+
+
+async def test_where_the_tenant_is_gone_the_recovery_key_opens_it_that_the_manifest_names() -> None:
+    keys = (("2027b", b"n" * 32), ("2026a", b"k" * 32))
+    found = await password(world_with(None, manifest("tenants")), policy(recovery=keys))
+    assert found == derived_password(b"k" * 32, f"eu/{CLAIM}/restic")
+    with pytest.raises(Refused, match="RepositoryKeyMissing"):
+        await password(world_with(None, manifest("tenants")), policy(recovery=keys[:1]))
+    with pytest.raises(Refused, match="ManifestMissing"):
+        await password(world_with(None), policy(recovery=keys))
+
+
+async def test_its_job_gets_a_session_that_only_reads_what_is_the_originals(monkeypatch: Any) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    async def assume_role(address: Any, role: str, prefix: str, purpose: str, *_: Any) -> Credentials:
+        asked.append((address.credentials.access_key_id, role, prefix, purpose))
+        return Credentials("session", "session's secret", "token")
+
+    monkeypatch.setattr(bootstrap_source, "assume_role", assume_role)
+    source = cast(Any, SimpleNamespace())
+    bound = await Origin(source, policy("AssumeRole"), CLAIM, f"eu/{CLAIM}").credentials()
+    assert asked == [("root", "arn:aws:iam::000000000000:role/odoo", f"eu/{CLAIM}", "Read")]
+    assert "root's secret" not in bound.values()
+    assert bound["AWS_SESSION_TOKEN"] == "token"
+
+
+def test_a_job_that_failed_says_why_and_whether_it_may_pass() -> None:
+    words = json.dumps({"reason": "ManifestChanged", "message": "Somebody moved it."})
+    found = bootstrap_run.failure(JOB, FAILED, words, 60.0)
+    assert isinstance(found, Refused)
+    assert (found.reason, found.retry_after) == ("ManifestChanged", 60.0)
+    assert "Somebody moved it." in found.message
+    assert "when the Job is deleted" in found.message
+    words = json.dumps({"reason": "StoreUnreachable", "message": "No answer.", "again": True})
+    assert isinstance(bootstrap_run.failure(JOB, FAILED, words, 60.0), Unavailable)
+    assert bootstrap_run.failure(JOB, FAILED, "Killed", 60.0).reason == "RestoreFailed"
+    late = JobRun("Failed", 0, 1, "DeadlineExceeded", "")
+    assert bootstrap_run.failure(JOB, late, words, 60.0).reason == "RestoreTimeout"
+
+
+@pytest.mark.parametrize(
+    ("start", "neutral"),
+    [
+        ({"fromTenant": {"name": "acme"}}, True),
+        ({"fromTenant": {"name": "acme", "neutralize": False}}, False),
+        ({"fromBackup": {"name": "first"}}, False),
+        ({"fromBackup": {"name": "first", "neutralize": True}}, True),
+        ({}, False),
+    ],
+)
+def test_a_copy_of_a_tenant_is_neutral_unless_asked_otherwise(start: Any, neutral: bool) -> None:
+    copy = tenant("copy", bootstrap=start)
+    assert bootstrap.neutralizes(copy) is neutral
+    assert bootstrap.is_asked(copy) is bool(start)
+
+
+def test_how_far_it_is_survives_the_operator() -> None:
+    from odoo_tenancy.reconcile.credentials import CredentialStore
+
+    store = CredentialStore(cast(Any, None), "system", lambda n: "x" * n)
+    begun = store.begin(CLAIM, tenant("copy").key, "1")
+    for beginning in (None, Beginning("first"), Beginning("first", True, "odoo:19.0")):
+        written = secret(Vault(CLAIM, begun.owner, begun.credentials, beginning=beginning), "system", {})
+        assert _parse(CLAIM, written).beginning == beginning
+
+
+def test_the_backup_that_is_made_for_a_copy_has_a_name_of_its_own() -> None:
+    made = {names.first_backup("a" * length, claim) for length in (3, 50) for claim in (CLAIM, "0" * 32)}
+    assert len(made) == 4
+    assert max(map(len, made)) <= 50

@@ -1,0 +1,133 @@
+"""What is remembered of restores: who has a tenant in its hands, when Odoo is stopped, and what is answered to whom."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+from unittest.mock import Mock
+
+import pytest
+
+from odoo_tenancy.api.errors import Waiting
+from odoo_tenancy.api.meta import Key, Manifest
+from odoo_tenancy.api.restore import RestoreStep
+from odoo_tenancy.desired import labels
+from odoo_tenancy.reconcile.restore_memory import Restores
+from odoo_tenancy.reconcile.restore_status import SAYS
+from odoo_tenancy.reconcile.restore_steps import STEPS, UNDONE_BY
+from odoo_tenancy.reconcile.restoring import still_running, stop
+
+TENANT = Key("OdooTenant", "tenants", "acme")
+
+
+def key(name: str) -> Key:
+    return Key("TenantRestore", "tenants", name)
+
+
+def restore(
+    name: str, phase: str = "", step: str = "", *, version: int = 1, uid: str = "", **metadata: Any
+) -> Manifest:
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "tenants",
+            "uid": uid or name,
+            "resourceVersion": str(version),
+            **metadata,
+        },
+        "spec": {"tenantRef": {"name": "acme"}},
+        "status": {"phase": phase, "step": step} if phase else {},
+    }
+
+
+def test_one_at_a_time_whether_it_was_written_yet_or_not():
+    restores = Restores()
+    for name in ("one", "two"):
+        restores.saw("ADDED", restore(name))
+    assert restores.begin(key("one"), TENANT) is None
+    assert restores.begin(key("two"), TENANT) == key("one")
+    assert restores.begin(key("one"), TENANT) is None
+    restores.saw("MODIFIED", restore("one", "Running", "SafetyBackup", version=2))
+    assert restores.begin(key("two"), TENANT) == key("one")
+    restores.saw("MODIFIED", restore("one", "Completed", version=3))
+    assert restores.begin(key("two"), TENANT) is None
+
+
+def test_one_that_is_deleted_before_it_began_holds_nobody_up():
+    restores = Restores()
+    for name in ("one", "two"):
+        restores.saw("ADDED", restore(name))
+    assert restores.begin(key("one"), TENANT) is None
+    restores.saw("DELETED", restore("one", version=2))
+    assert restores.begin(key("two"), TENANT) is None
+
+
+def test_odoo_is_stopped_from_the_first_word_of_it_until_the_swap_is_done():
+    stopped = set()
+    for step in get_args(RestoreStep):
+        restores = Restores()
+        restores.saw("ADDED", restore("one", "Running", step))
+        record = restores.of(TENANT)
+        assert record is not None
+        stopped |= {step} if record.stops_odoo else set()
+    assert stopped == {"Stopping", "Swapping", "GoingBack"}
+
+
+def test_what_has_ended_stops_nobody():
+    restores = Restores()
+    restores.saw("ADDED", restore("one", "Failed", "GoingBack"))
+    assert restores.of(TENANT) is None
+    assert restores.unfinished(TENANT) == ()
+
+
+def test_an_older_event_undoes_nothing():
+    restores = Restores()
+    restores.saw("MODIFIED", restore("one", "Running", "Stopping", version=7))
+    assert restores.saw("MODIFIED", restore("one", "Running", "Restoring", version=6)) is None
+    record = restores.of(TENANT)
+    assert record is not None
+    assert record.step == "Stopping"
+    assert restores.listed(frozenset()) == (key("one"),)
+    assert restores.of(TENANT) is None
+
+
+def test_an_answer_is_for_one_restore_and_news_once():
+    restores = Restores()
+    assert restores.answer(TENANT, "one", "Stopping/Stopped")
+    assert not restores.answer(TENANT, "one", "Stopping/Stopped")
+    assert restores.answered(TENANT, "one") == "Stopping/Stopped"
+    assert restores.answered(TENANT, "two") == ""
+
+
+async def test_a_look_that_was_overtaken_by_the_next_step_stops_nothing_and_answers_nothing():
+    """It began when Odoo was to be stopped; ``Stopped`` would be read as why Odoo can't start."""
+    restores = Restores()
+    restores.saw("ADDED", restore("one", "Running", "Starting"))
+    look = Mock(spec=["key", "world"], key=TENANT, world=Mock(spec=["restores"], restores=restores))
+    with pytest.raises(Waiting, match="gone on"):
+        await stop(look)
+    assert restores.answered(TENANT, "one") == ""
+
+
+def test_of_what_has_ended_only_its_deletion_is_worth_a_look():
+    restores = Restores()
+    assert restores.saw("ADDED", restore("one", "Completed")) is None
+    going: dict[str, Any] = {"deletionTimestamp": "2026-11-23T12:00:00Z"}
+    assert restores.saw("MODIFIED", restore("one", "Completed", version=2, **going)) is None
+    held: dict[str, Any] = {**going, "finalizers": ["odootenancy.io/finalizer"]}
+    assert restores.saw("MODIFIED", restore("one", "Completed", version=3, **held)) == key("one")
+
+
+def test_every_step_is_done_and_said_and_what_has_touched_something_is_undone():
+    assert set(STEPS) == set(SAYS) == set(get_args(RestoreStep))
+    assert set(STEPS) - set(UNDONE_BY) == {"SafetyBackup", "ClearingAway", "GoingBack", "GivingUp"}
+
+
+def test_a_pod_that_could_write_keeps_a_tenant_from_being_stopped():
+    def pod(phase: str, **marks: Any) -> Manifest:
+        return {"metadata": {"name": phase, "labels": marks}, "status": {"phase": phase}}
+
+    running, own = pod("Running"), pod("Running", **{labels.RESTORE_UID: "one"})
+    assert still_running([running, own, pod("Succeeded"), pod("Failed"), pod("Pending")]) == [
+        running,
+        pod("Pending"),
+    ]
