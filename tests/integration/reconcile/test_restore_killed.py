@@ -21,8 +21,9 @@ SOAK = bool(os.environ.get("SOAK"))
 DRAWN = 3
 POOL, NAMESPACE = "crashrestore", "crash-restore"
 OURS = ("TenantRestore", "create TenantBackup", "Job", "Secret", "NetworkPolicy", "Deployment", "database")
-OTHERS = ("odoo-backup-", "odoo-verify-")
-"""Of the safety backup, which ``test_backup_killed.py`` is about."""
+OTHERS = ("odoo-backup-", "odoo-verify-", "odoo-init-")
+"""Of the safety backup, which ``test_backup_killed.py`` is about; and the Job that made the database, which the first
+restore finds there and clears away: no later one does."""
 
 
 @dataclass

@@ -27,6 +27,8 @@ class Snapshot:
     uploaded_bytes: int
     """What it added to the repository, compressed and encrypted."""
     files: int = 0
+    vanished: int = 0
+    """Files that were deleted while it was made, as far as restic minded; known only of one that was just made."""
 
 
 @dataclass(frozen=True, slots=True)

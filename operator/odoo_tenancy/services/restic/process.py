@@ -28,6 +28,9 @@ _LINES, _LINE = 24, 1000
 """Of standard error, what is kept: restic says at its end what matters."""
 _RETRY = re.compile(r"returned error, retrying after")
 _RETRIED = re.compile(r"operation successful after")
+_UNREAD = 3
+"""Exit status of a backup whose snapshot was made without what could not be read."""
+_VANISHED = re.compile(r"no such file or directory$")
 _SECRET_LENGTH = 6
 _SECRETS = re.compile(r"PASSWORD|SECRET|TOKEN|KEY")
 
@@ -36,11 +39,15 @@ Document = dict[str, Any]
 
 @dataclass
 class _Said:
-    """The end of what a process wrote to its standard error, and since when the store fails it."""
+    """The end of what a process wrote to its standard error, since when the store fails it, and which files did."""
 
     hidden: tuple[str, ...] = field(repr=False)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
     failing_since: float | None = None
+    unread: int = 0
+    """Files that could not be read, those that vanished apart."""
+    vanished: int = 0
+    """Files that were there when their directory was read, and were deleted before they were."""
 
     def take(self, line: str) -> None:
         for secret in self.hidden:
@@ -49,7 +56,13 @@ class _Said:
             self.failing_since = self.failing_since or time.monotonic()
         elif _RETRIED.search(line):
             self.failing_since = None
-        self.lines.append(_words(line)[:_LINE])
+        document = _document(line)
+        words = _words(document, line)
+        if document.get("message_type") == "error" and _VANISHED.search(words):
+            self.vanished += 1
+        elif document.get("message_type") == "error":
+            self.unread += 1
+        self.lines.append(words[:_LINE])
 
     def summary(self) -> str:
         """On one line; what is said twice, once."""
@@ -95,6 +108,17 @@ class Running:
         if code and code not in fine:
             raise of_exit(code, self.doing, self.where, self.said.summary())
         return code
+
+    async def ended_but_for_vanished(self) -> int:
+        """As :meth:`ended`, where files may be deleted while it reads: how many were, as far as restic minds.
+
+        It leaves out without a word what is gone when it comes to it; but one that goes between its being opened and
+        the reading of its attributes is an error to it: https://github.com/restic/restic/pull/5145.
+        """
+        code = await self.ended(_UNREAD)
+        if code and (self.said.unread or not self.said.vanished):
+            raise of_exit(code, self.doing, self.where, self.said.summary())
+        return self.said.vanished
 
 
 @dataclass(frozen=True)
@@ -222,13 +246,19 @@ async def _read_errors(process: asyncio.subprocess.Process, said: _Said) -> None
         said.take(rest.decode(errors="replace"))
 
 
-def _words(line: str) -> str:
-    """What a line of standard error says: of a message in JSON, the message."""
+def _document(line: str) -> Document:
+    """What a line of standard error is in JSON; empty where it is text."""
     if line.startswith("{"):
         with suppress(ValueError):
-            document = pydantic_core.from_json(line)
-            line = str(document.get("message") or document.get("error", {}).get("message") or line)
-    return " ".join(line.split()).removeprefix("Fatal: ")
+            found: Document = pydantic_core.from_json(line)
+            return found
+    return {}
+
+
+def _words(document: Document, line: str) -> str:
+    """What a line of standard error says: of a message in JSON, the message."""
+    said = str(document.get("message") or document.get("error", {}).get("message") or line)
+    return " ".join(said.split()).removeprefix("Fatal: ")
 
 
 def _result(watch: asyncio.Task[StoreUnreachable | None]) -> StoreUnreachable | None:

@@ -178,14 +178,14 @@ class Repository:
         exclude: Sequence[str] = (),
         progress: OnProgress | None = None,
     ) -> Snapshot:
-        """Store a directory with everything in it.
+        """Store a directory with everything in it. What is deleted meanwhile may be in it or not.
 
         Raises:
             SourceUnreadable: the directory isn't there, or something in it could not be read. A snapshot of the rest
                 may have been made, which nobody is told of.
         """
         words = [*(f"--exclude={each}" for each in exclude), *_tags(tags), "--", str(directory)]
-        return await self._backup(words, tags, (str(directory),), progress, None)
+        return await self._backup(words, tags, (str(directory),), progress, None, changing=True)
 
     async def _backup(
         self,
@@ -194,6 +194,8 @@ class Repository:
         paths: tuple[str, ...],
         progress: OnProgress | None,
         environment: Mapping[str, str] | None,
+        *,
+        changing: bool = False,
     ) -> Snapshot:
         arguments = ["backup", "--json", "--host", HOST, "--retry-lock", places.LOCK_PATIENCE, *words]
         summary: Document | None = None
@@ -202,10 +204,10 @@ class Repository:
                 async for document in restic.documents():
                     _tell(progress, document)
                     summary = document if document.get("message_type") == "summary" else summary
-                await restic.ended()
+                vanished = await (restic.ended_but_for_vanished() if changing else restic.ended())
         if summary is None or not summary.get("snapshot_id"):
             raise Refused("ResticUnknown", "restic ended well and named no snapshot: use restic 0.18.")
-        return snapshot_of_summary(summary, tuple(tags), paths)
+        return replace(snapshot_of_summary(summary, tuple(tags), paths), vanished=vanished)
 
     # --- Looking and reading
 

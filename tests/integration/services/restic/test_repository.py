@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,34 @@ async def test_a_command_that_says_nothing_is_no_backup(repository: Repository) 
 async def test_a_directory_that_is_not_there(repository: Repository, tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadable):
         await repository.backup_files(tmp_path / "none", ["a"])
+
+
+async def test_a_file_that_is_deleted_while_it_is_read_spoils_nothing(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """restic reads two at once: while these are long, the third is open and waits."""
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    for name in ("long-1", "long-2"):
+        with (folder / name).open("wb") as sparse:
+            sparse.truncate(2 << 30)
+    (folder / "short").write_bytes(b"collected")
+    storing = asyncio.create_task(repository.backup_files(folder, ["a"]))
+    await asyncio.to_thread(eventually, lambda: _is_open(folder / "short"), "restic has it open", pause=0.001)
+    (folder / "short").unlink()
+    stored = await storing
+    assert stored.vanished == 1
+    listed = [each.path async for each in repository.list_files(stored.id)]
+    assert {str(folder / "long-1"), str(folder / "long-2")} <= set(listed)
+
+
+def _is_open(path: Path) -> bool:
+    """By any process."""
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if descriptor.readlink() == path:
+                return True
+    return False
 
 
 async def test_who_may_not_is_told_so(storage: Storage, repository: Repository) -> None:
