@@ -119,7 +119,7 @@ async def test_a_file_that_is_deleted_while_it_is_read_spoils_nothing(
     folder.mkdir()
     for name in ("long-1", "long-2"):
         with (folder / name).open("wb") as sparse:
-            sparse.truncate(2 << 30)
+            sparse.truncate(1 << 30)
     (folder / "short").write_bytes(b"collected")
     storing = asyncio.create_task(repository.backup_files(folder, ["a"]))
     await asyncio.to_thread(eventually, lambda: _is_open(folder / "short"), "restic has it open", pause=0.001)
