@@ -218,6 +218,43 @@ def test_a_pool_that_is_deleted_goes_with_its_last_tenant(
     stage.kube.until_gone(ObjectRef("v1", "Namespace", "", "odoo-pool-occupied"))
 
 
+def test_what_an_older_image_of_the_tag_initialised_is_cloned_no_more(stage: Stage, tenants: Tenants) -> None:
+    """A tag may lead to another image by now: the next tenant of the combination is initialised by that one."""
+    image = "odoo:19.0-moving"
+
+    def templates() -> dict[str, int]:
+        return {name: oid for name, oid in stage.databases().items() if name.startswith("tpl_")}
+
+    def was_initialized(name: str) -> bool:
+        return f"t_{tenants.claim(name)}" in stage.kubelet.initialized
+
+    before = templates()
+    tenants.create("first", tenancy="Shared", odoo={"image": image})
+    tenants.until_ready("first")
+    ((template, oid),) = (each for each in templates().items() if each[0] not in before)
+    tenants.create("clone", tenancy="Shared", odoo={"image": image})
+    tenants.until_ready("clone")
+    assert not was_initialized("clone")
+
+    tenants.change("first", odoo={"config": {"limit_time_real": "240"}})
+    tenants.until_ready("first")
+    assert templates().get(template) == oid, "new pods of the same image change nothing"
+    stage.kubelet.digests[image] = "1" * 64
+    tenants.change("first", odoo={"config": {"limit_time_real": "250"}})
+    live = tenants.until_ready("first")
+    assert live["status"]["image"].endswith("1" * 64)
+    assert template not in templates()
+    assert templates().items() >= before.items(), "others stay"
+
+    tenants.create("second", tenancy="Shared", odoo={"image": image})
+    tenants.until_ready("second")
+    assert was_initialized("second")
+    assert templates()[template] != oid
+    tenants.create("third", tenancy="Shared", odoo={"image": image})
+    tenants.until_ready("third")
+    assert not was_initialized("third"), "the new template is cloned"
+
+
 def test_nobody_waits_for_a_template_that_was_just_dropped(stage: Stage, tenants: Tenants) -> None:
     modules = {"modules": ["base", "dropped"]}
 
