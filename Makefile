@@ -82,7 +82,7 @@ demo: venv ## A cluster, the operator, and the example tenants Ready; again: onl
 	@$(PY) -m devcluster demo
 
 .PHONY: up
-up: venv ## The cluster alone: Kubernetes, PostgreSQL, Traefik (kind where Docker answers, else a node of our own)
+up: venv ## The cluster alone: Kubernetes, PostgreSQL, Redis, Traefik (kind where Docker answers, else a node of our own)
 	@$(PY) -m devcluster up
 
 .PHONY: cloudnative-pg
