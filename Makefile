@@ -64,7 +64,7 @@ test-e2e: demo ## On the local cluster, with real pods
 test: venv ## Everything: lint, types, unit, integration, end to end; a cluster that it started it also ends
 	$(MAKE) lint types test-unit test-integration
 	@if $(PY) -m devcluster status >/dev/null 2>&1; then $(MAKE) test-e2e; \
-	else trap '$(MAKE) down' EXIT; $(MAKE) test-e2e; fi
+	else trap 'status=$$?; $(MAKE) down || status=$$?; exit $$status' EXIT; $(MAKE) test-e2e; fi
 
 .PHONY: soak
 soak: demo ## What takes long: the operator killed before and after every one of its writes (two hours)
@@ -82,7 +82,7 @@ demo: venv ## A cluster, the operator, and the example tenants Ready; again: onl
 	@$(PY) -m devcluster demo
 
 .PHONY: up
-up: venv ## The cluster alone: Kubernetes, PostgreSQL, Traefik (kind where Docker answers, else a node of our own)
+up: venv ## The cluster alone: Kubernetes, PostgreSQL, Redis, Traefik (kind where Docker answers, else a node of our own)
 	@$(PY) -m devcluster up
 
 .PHONY: cloudnative-pg

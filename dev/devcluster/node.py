@@ -18,7 +18,6 @@ from devcluster.tools import KUBE_ROUTER, KUBERNETES, build, tool
 NAME = "odoo-tenancy-dev"
 CLUSTER_DNS = "10.96.0.10"
 PAUSE_IMAGE = "localhost/pause:dev"
-PROGRAMS = ("containerd", "kubelet", "kube-proxy", "kube-router")
 
 
 def start_runtime(state: Path, processes: Processes) -> None:

@@ -15,5 +15,3 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "odoo
 _STATE = Path("/var/lib/odoo-tenancy-dev") if os.geteuid() == 0 else CACHE / "state"
 STATE = Path(os.environ.get("ODOO_TENANCY_STATE") or _STATE)
 """A running cluster's files, logs and sockets. Short, because the path of a Unix socket ends at 107 bytes."""
-
-KUBECONFIG = STATE / "kubeconfig"

@@ -83,6 +83,8 @@ class FakeKubelet:
     """The same, but with exit status 1: the Job controller tries again."""
     unfit_images: dict[str, str] = field(default_factory=dict)
     """By image: why it may not serve a database that another image made; the Job that looks fails with 64."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """By image: the digest (64 hex digits) that its tag leads to now, for pods that start from now on; default: zeros."""
     half_neutral: set[str] = field(default_factory=set)
     """Images whose neutralization leaves scheduled actions alive, and ends well all the same."""
     slow: set[str] = field(default_factory=set)
@@ -198,6 +200,8 @@ class FakeKubelet:
         if phase in ("Succeeded", "Failed") or (phase == "Running" and metadata["uid"] not in self._waiting):
             return
         status = await self._status_of(pod)
+        if status is not None:
+            self._say_digest(status)
         works = metadata["uid"] in self.jobs.running and status is not None and status["phase"] == "Running"
         if status is None or works or status["phase"] == "Pending" or _crashes(status):
             self._waiting[metadata["uid"]] = pod
@@ -243,6 +247,12 @@ class FakeKubelet:
         return _pod_status(
             phase, container, {"terminated": {**state, "startedAt": _now(), "finishedAt": _now()}}
         )
+
+    def _say_digest(self, status: Manifest) -> None:
+        (container,) = status["containerStatuses"]
+        if container["imageID"]:
+            digest = self.digests.get(container["image"], "0" * 64)
+            container["imageID"] = f"{container['image'].split(':')[0]}@sha256:{digest}"
 
     def filestore(self, claim: str) -> Path:
         """What is mounted as a tenant's data directory, by its identity."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -17,7 +17,7 @@ from odoo_tenancy.api.backup import TenantBackup
 from odoo_tenancy.api.pool import HostingPool
 from odoo_tenancy.api.reference import Reference
 from odoo_tenancy.api.schema import KINDS, open_api_schema
-from odoo_tenancy.api.tenant import OdooTenant
+from odoo_tenancy.api.tenant import OdooTenant, Phase
 from odoo_tenancy.desired.effective import TIERS
 from odoo_tenancy.reconcile import pool, tenant
 
@@ -153,6 +153,14 @@ def test_no_reason_is_documented_that_the_code_never_gives() -> None:
 
 def test_every_event_is_documented() -> None:
     assert documented("Events") == events()
+
+
+def test_every_phase_that_a_tenant_can_be_in_is_documented() -> None:
+    """Of the schema's those that some reconciler writes."""
+    code = "".join((PACKAGE / "reconcile" / name).read_text() for name in ("tenant.py", "deletion.py"))
+    text = (DOCS / "conditions.md").read_text(encoding="utf-8").partition("| phase |")[2].partition("\n\n")[0]
+    listed = set(re.findall(r"^\| ([A-Z][a-z]+) \|", text, re.MULTILINE))
+    assert listed == {phase for phase in get_args(Phase) if f'"{phase}"' in code}
 
 
 def test_every_condition_has_a_section() -> None:

@@ -15,7 +15,7 @@ from odoo_tenancy.api.errors import Refused, Waiting
 from odoo_tenancy.api.pool import HostingPool
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.api.types import parse_quantity
-from odoo_tenancy.desired.effective import Effective, Resources
+from odoo_tenancy.desired.effective import BACKUP_RESOURCES, Effective, Resources
 
 _GIBI = Decimal(1024) ** 3
 
@@ -38,14 +38,15 @@ class Need:
 
 def need(tenant: OdooTenant, effective: Effective) -> Need:
     """Replicas at their maximum and one more while a change rolls out, cron, and, where they share the quota,
-    one Job.
+    the Jobs that may run beside them: one of Odoo's (modules, a look at an image), and one that backs up, verifies
+    or restores. There are never two of either: ``reconcile.jobs`` and ``reconcile.backup_begin`` see to it.
 
-    In a Dedicated namespace Jobs have a ResourceQuota of their own, so that a full tenant can still be backed
-    up.
+    In a Dedicated namespace Jobs have a ResourceQuota of their own (the same two), so that a full tenant can still
+    be backed up.
     """
     parts = [("web", effective.rolling_pods, effective.web), ("cron", 1, effective.cron)]
     if tenant.spec.tenancy == "Shared":
-        parts.append(("Job", 1, effective.job))
+        parts += [("Job", 1, effective.job), ("backup", 1, BACKUP_RESOURCES)]
     return Need(
         cpu=sum((count * parse_quantity(part.cpu_limit) for _, count, part in parts), Decimal(0)),
         memory=sum((count * parse_quantity(part.memory_limit) for _, count, part in parts), Decimal(0)),

@@ -237,6 +237,22 @@ def former_label(key: Key) -> str:
 
 def secret(vault: Vault, namespace: str, marked: dict[str, str]) -> Manifest:
     """The Secret that holds a vault, as a child of the tenant."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": secret_name(vault.claim),
+            "namespace": namespace,
+            "labels": marked,
+            "annotations": _annotations(vault),
+        },
+        "type": "Opaque",
+        "data": _data(vault),
+    }
+
+
+def _annotations(vault: Vault) -> dict[str, str]:
+    """What of it is no secret."""
     annotations = {CLAIM: vault.claim, OWNER: vault.owner}
     if vault.login_password_set:
         annotations[LOGIN_SET] = vault.login_password_set
@@ -258,7 +274,11 @@ def secret(vault: Vault, namespace: str, marked: dict[str, str]) -> Manifest:
         annotations[BEGINNING] = json.dumps(asdict(vault.beginning), sort_keys=True)
     if vault.last_backup:
         annotations[LAST_BACKUP] = vault.last_backup
-    annotations |= _rotation_annotations(vault) | redis_certificate.noted(vault.redis_certificate)
+    return annotations | _rotation_annotations(vault) | redis_certificate.noted(vault.redis_certificate)
+
+
+def _data(vault: Vault) -> dict[str, str]:
+    """What was generated, in base64."""
     values, rotation = vault.credentials, vault.rotation or Rotation("Opening", "")
     others = {
         "next-database-password": rotation.database_password,
@@ -268,23 +288,12 @@ def secret(vault: Vault, namespace: str, marked: dict[str, str]) -> Manifest:
         "last-backup-policy": vault.last_policy,
     }
     return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": secret_name(vault.claim),
-            "namespace": namespace,
-            "labels": marked,
-            "annotations": annotations,
-        },
-        "type": "Opaque",
-        "data": {
-            "database-password": _b64(values.database_password),
-            "master-password": _b64(values.master_password),
-            "admin-password": _b64(values.admin_password),
-            **{_key(name): _b64(value) for name in _LATER if (value := getattr(values, name))},
-            **{key: _b64(value) for key, value in others.items() if value},
-            **redis_certificate.data(vault.redis_certificate),
-        },
+        "database-password": _b64(values.database_password),
+        "master-password": _b64(values.master_password),
+        "admin-password": _b64(values.admin_password),
+        **{_key(name): _b64(value) for name in _LATER if (value := getattr(values, name))},
+        **{key: _b64(value) for key, value in others.items() if value},
+        **redis_certificate.data(vault.redis_certificate),
     }
 
 

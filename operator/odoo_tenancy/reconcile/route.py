@@ -12,6 +12,15 @@ from odoo_tenancy.reconcile.inputs import certificate
 from odoo_tenancy.reconcile.look import Look
 
 
+async def give_login(look: Look) -> None:
+    """Hand over the administrator's password, at each look before the route: nobody is let in while nobody can log in.
+
+    Raises:
+        Refused: ``NotOurs``: a stranger's Secret has the name, and might hold a password that somebody would believe.
+    """
+    await look.apply(desired.administrator(look.context))
+
+
 async def stage(look: Look) -> None:
     """One look at the route.
 

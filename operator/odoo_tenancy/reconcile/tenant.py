@@ -96,6 +96,7 @@ STAGES = (
     Stage("DatabaseReady", rotation.begin, blocks=False),
     Stage("WorkloadReady", workload.stage, blocks=False, blocks_first=True),
     Stage("DatabaseReady", rotation.finish, blocks=False),
+    Stage("RouteReady", route.give_login, blocks=True),
     Stage("RouteReady", route.stage, blocks=False),
 )
 

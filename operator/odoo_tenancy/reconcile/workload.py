@@ -28,7 +28,6 @@ async def stage(look: Look) -> None:
     Raises:
         OperatorError: what keeps pods from running, or ``Waiting`` while they start.
     """
-    await look.apply(desired.administrator(look.context))
     await check_image(look)
     manifests = desired.workload(look.context)
     await look.apply(manifests)

@@ -214,15 +214,20 @@ def _world(context: Context, children: Children, cluster_id: str, addon_image: s
         seconds=context.clock.now,
         token=secrets.token_hex,
         buckets=Buckets(connect_bucket),
-        options=Options(
-            namespace=settings.namespace,
-            addon_image=addon_image,
-            redis_image=settings.redis_image,
-            postgres_image=settings.postgres_image,
-            cloudnative_pg_namespace=settings.cloudnative_pg_namespace,
-            sizes_every=settings.sizes_every,
-            activity_every=settings.activity_every,
-            cluster_id=cluster_id,
-            serves=settings.serves,
-        ),
+        options=_options(settings, cluster_id, addon_image),
+    )
+
+
+def _options(settings: Settings, cluster_id: str, addon_image: str) -> Options:
+    """What reconcilers need to know of the settings."""
+    return Options(
+        namespace=settings.namespace,
+        addon_image=addon_image,
+        redis_image=settings.redis_image,
+        postgres_image=settings.postgres_image,
+        cloudnative_pg_namespace=settings.cloudnative_pg_namespace,
+        sizes_every=settings.sizes_every,
+        activity_every=settings.activity_every,
+        cluster_id=cluster_id,
+        serves=settings.serves,
     )

@@ -12,14 +12,21 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.reconcile.stage import OPERATOR_NAMESPACE, Stage, Tenants, secret_ref
+from tests.integration.reconcile.stage import (
+    OPERATOR_NAMESPACE,
+    Stage,
+    Tenants,
+    condition,
+    pool_ref,
+    secret_ref,
+)
 from tests.support.kube import MEDDLER
 from tests.support.operator_process import OperatorProcess
 from tests.support.waiting import eventually
 
 from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.kinds import RESOURCES
-from odoo_tenancy.cluster.objects import TENANT_UID, ObjectRef
+from odoo_tenancy.cluster.objects import POOL_UID, TENANT_UID, ObjectRef
 
 HISTORY = {"Job"}
 """A Job that is done is kept to be looked at, not kept right."""
@@ -28,13 +35,13 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 STRANGE = "example.com/strange"
 
 
-def children(stage: Stage, uid: str) -> list[Manifest]:
-    """All that carries the labels of a tenant and has our fields; what Kubernetes' controllers made of it aside."""
+def children(stage: Stage, uid: str, mark: str = TENANT_UID) -> list[Manifest]:
+    """All that carries the label of an owner and has our fields; what Kubernetes' controllers made of it aside."""
     return [
         body
         for (api_version, kind), resource in RESOURCES.items()
         if resource.plural not in ("certificates", "clusters", "events", "pods", "replicasets")
-        for body in stage.kube.list(api_version, kind, selector=f"{TENANT_UID}={uid}")
+        for body in stage.kube.list(api_version, kind, selector=f"{mark}={uid}")
         if kind not in HISTORY and not body["metadata"].get("ownerReferences")
     ]
 
@@ -152,7 +159,12 @@ def until_back(stage: Stage, before: list[Manifest]) -> None:
 
 
 def meddle(
-    stage: Stage, tenants: Tenants, name: str, act: Callable[[Manifest], object], *words: str, but: str = ""
+    stage: Stage,
+    tenants: Tenants,
+    name: str,
+    act: Callable[[Stage, Manifest], object],
+    *words: str,
+    but: str = "",
 ) -> None:
     """Do something to every child; first to one of each kind, which is as many events as one tenant may cause at once.
 
@@ -164,11 +176,26 @@ def meddle(
     firsts = list({body["kind"]: body for body in reversed(before)}.values())
     for wave in (firsts, [body for body in before if body not in firsts]):
         for body in wave:
-            act(body)
+            act(stage, body)
         until_back(stage, before)
     for body in firsts:
         tenants.until_event(name, "DriftRepaired", str(ObjectRef.of(body)), *words)
     tenants.until_ready(name)
+
+
+def change(stage: Stage, body: Manifest) -> None:
+    stage.kube.patch(ObjectRef.of(body), CHANGES[body["kind"]](body))
+
+
+def extend(stage: Stage, body: Manifest) -> None:
+    marks = {"labels": {STRANGE: "x"}, "annotations": {STRANGE: "y"}}
+    stage.kube.patch(ObjectRef.of(body), {"metadata": marks})
+    if body["kind"] in ("Secret", "ConfigMap"):
+        stage.kube.patch(ObjectRef.of(body), {"data": {"added": base64.b64encode(b"{}").decode()}})
+
+
+def delete(stage: Stage, body: Manifest) -> None:
+    stage.kube.delete(ObjectRef.of(body))
 
 
 def test_there_is_every_kind_of_child(stage: Stage, drifting: Tenants) -> None:
@@ -177,28 +204,85 @@ def test_there_is_every_kind_of_child(stage: Stage, drifting: Tenants) -> None:
 
 
 def test_what_is_changed_comes_back(stage: Stage, drifting: Tenants, fresh: OperatorProcess) -> None:
-    def change(body: Manifest) -> None:
-        stage.kube.patch(ObjectRef.of(body), CHANGES[body["kind"]](body))
-
     meddle(stage, drifting, "changed", change, f"was changed by {MEDDLER} (", "brought back")
     assert set(fresh.drift_repairs(MEDDLER)) >= set(CHANGES), "each kind is counted"
 
 
 def test_what_is_added_goes_again(stage: Stage, drifting: Tenants, fresh: OperatorProcess) -> None:
-    def extend(body: Manifest) -> None:
-        marks = {"labels": {STRANGE: "x"}, "annotations": {STRANGE: "y"}}
-        stage.kube.patch(ObjectRef.of(body), {"metadata": marks})
-        if body["kind"] in ("Secret", "ConfigMap"):
-            stage.kube.patch(ObjectRef.of(body), {"data": {"added": base64.b64encode(b"{}").decode()}})
-
     meddle(stage, drifting, "extended", extend, f"was extended by {MEDDLER} (", STRANGE)
 
 
 def test_what_is_deleted_is_made_again(stage: Stage, drifting: Tenants, fresh: OperatorProcess) -> None:
-    def delete(body: Manifest) -> None:
-        stage.kube.delete(ObjectRef.of(body))
-
     meddle(stage, drifting, "deleted", delete, "was deleted by unknown", but="Namespace")
+
+
+POOL = pool_ref("drifting")
+POOLS_KINDS = {"Namespace", "NetworkPolicy", "LimitRange", "ResourceQuota", "ServiceAccount"}
+
+
+@pytest.fixture(scope="module")
+def pools_children(stage: Stage, operator: OperatorProcess) -> Iterator[list[Manifest]]:
+    """All that is made for a pool itself, before anybody meddles with it."""
+    stage.create_pool(POOL.name, quota={"cpu": "64", "memory": "256Gi", "storage": "2Ti", "pods": 800})
+    live = stage.kube.until(POOL, lambda p: condition(p, "Ready").get("status") == "True", "gets Ready")
+    yield children(stage, live["metadata"]["uid"], POOL_UID)
+    stage.drop_pools({POOL.name})
+
+
+def test_a_pool_has_these_kinds_of_children(pools_children: list[Manifest]) -> None:
+    assert {body["kind"] for body in pools_children} == POOLS_KINDS
+
+
+@pytest.mark.parametrize(
+    ("act", "writer", "but"),
+    [(change, MEDDLER, ""), (extend, MEDDLER, ""), (delete, "unknown", "Namespace")],
+    ids=["changed", "extended", "deleted"],
+)
+def test_what_is_done_to_a_pools_own_is_undone(
+    stage: Stage,
+    operator: OperatorProcess,
+    pools_children: list[Manifest],
+    act: Callable[[Stage, Manifest], object],
+    writer: str,
+    but: str,
+) -> None:
+    """A namespace that is deleted is another matter: see below."""
+    done = f"was {act.__name__.removesuffix('e')}ed by {writer}"
+    counted = operator.drift_repairs(writer)
+    meddled = [body for body in pools_children if body["kind"] != but]
+    for body in meddled:
+        act(stage, body)
+    until_back(stage, pools_children)
+    for body in meddled:
+        until_pool_says(stage, f"{ObjectRef.of(body)} {done}", "brought back")
+    after = operator.drift_repairs(writer)
+    for kind in POOLS_KINDS - {but}:
+        assert after[kind] > counted.get(kind, 0), f"{kind} is counted"
+
+
+def test_a_pools_namespace_that_is_deleted_is_made_again(
+    stage: Stage, pools_children: list[Manifest]
+) -> None:
+    (namespace,) = [body for body in pools_children if body["kind"] == "Namespace"]
+    uid = namespace["metadata"]["uid"]
+    stage.kube.delete(ObjectRef.of(namespace))
+    stage.kube.until(ObjectRef.of(namespace), lambda live: live["metadata"]["uid"] != uid, "is made again")
+    until_back(stage, pools_children)
+    stage.kube.until(POOL, lambda p: condition(p, "Ready").get("status") == "True", "gets Ready")
+
+
+def until_pool_says(stage: Stage, *words: str) -> None:
+    """Wait for an event of the pool: it has no namespace, so that they are in ``default``."""
+
+    def notes() -> list[str]:
+        live = stage.kube.list("events.k8s.io/v1", "Event", "default")
+        found = [e for e in live if e["regarding"]["name"] == POOL.name]
+        return [e["note"] for e in found if e["reason"] == "DriftRepaired"]
+
+    eventually(
+        lambda: any(all(word in note for word in words) for note in notes()),
+        lambda: f"an event with {words}; there are {notes()}",
+    )
 
 
 def test_labels_that_are_taken_off_come_back(stage: Stage, drifting: Tenants) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
-from tests.integration.reconcile.stage import Stage, Tenants, condition, pool_ref, secret_ref
+from tests.integration.reconcile.stage import Stage, Tenants, condition, pool_ref
 from tests.support.operator_process import OperatorProcess
 from tests.support.waiting import eventually
 
+from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.objects import ObjectRef
+from odoo_tenancy.services.odoo_password import hash_password
 
 
 def deployments(stage: Stage, tenants: Tenants, name: str) -> dict[str, int]:
@@ -21,6 +25,19 @@ def modules(stage: Stage, claim: str) -> set[str]:
     return {name for (name,) in rows}
 
 
+def opens(password: str, hashed: str) -> bool:
+    """Whether this is the password of a hash as Odoo keeps it."""
+    _, algorithm, rounds, salt, _ = hashed.split("$")
+    assert algorithm == "pbkdf2-sha512"
+    as_bytes = base64.b64decode(salt.replace(".", "+") + "=" * (-len(salt) % 4))
+    return hash_password(password, salt=as_bytes, rounds=int(rounds)) == hashed
+
+
+def routes(stage: Stage, tenants: Tenants, name: str) -> list[Manifest]:
+    selector = f"odootenancy.io/tenant-uid={tenants.live(name)['metadata']['uid']}"
+    return stage.kube.list("traefik.io/v1alpha1", "IngressRoute", selector=selector)
+
+
 def test_from_nothing_to_ready(stage: Stage, tenants: Tenants) -> None:
     tenants.create("acme", odoo={"modules": ["base", "web", "first"]})
     live = tenants.until_ready("acme")
@@ -31,8 +48,10 @@ def test_from_nothing_to_ready(stage: Stage, tenants: Tenants) -> None:
     assert status["image"].startswith("odoo@sha256:")
     assert stage.kubelet.initialized.count(f"t_{claim}") == 1
     rows = stage.query("SELECT login, password FROM res_users WHERE id = 2", database=f"t_{claim}")
-    assert rows[0][1].startswith("$pbkdf2-sha512$"), "the password that Odoo's init leaves is 'admin'"
-    assert secret_ref(tenants.namespace, "acme-admin")
+    password = stage.value(tenants.namespace, "acme-admin", "password")
+    assert opens(password, rows[0][1]), "who reads the Secret can log in"
+    assert not opens("admin", rows[0][1]), "the password that Odoo's init leaves"
+    assert stage.value(tenants.namespace, "acme-admin", "username") == rows[0][0]
 
     tenants.create("clone", tenancy="Shared", odoo={"modules": ["first", "web", "base"]})
     clone = tenants.until_ready("clone")["status"]["claim"]
@@ -41,6 +60,38 @@ def test_from_nothing_to_ready(stage: Stage, tenants: Tenants) -> None:
     identity = "SELECT value FROM ir_config_parameter WHERE key IN ('database.uuid', 'database.secret')"
     own, others = (set(stage.query(identity, database=f"t_{c}")) for c in (claim, clone))
     assert not own & others, "with an identity of its own"
+
+
+def test_no_route_as_long_as_a_stranger_has_the_place_of_the_password(
+    stage: Stage, tenants: Tenants, neighbour: Tenants
+) -> None:
+    """At the first look, and at later ones, when Odoo runs already."""
+    untouched = condition(neighbour.live("healthy"), "Ready")
+    taken = stage.secret(tenants.namespace, "acme-admin", {"password": "a stranger's"})
+    tenants.create("acme", tenancy="Shared")
+    words = (f"Secret {tenants.namespace}/acme-admin", "was not made by this operator", "Delete or rename it")
+    found = tenants.until_condition("acme", "RouteReady", "False", "NotOurs")
+    assert [word for word in words if word not in found["message"]] == []
+    tenants.until_event("acme", "NotOurs", *words)
+    tenants.until_condition("acme", "WorkloadReady", "True", "Running")
+    generation = tenants.change("acme", routing={"hosts": ["another.example.com"]})["metadata"]["generation"]
+    stage.kube.until(
+        tenants.ref("acme"),
+        lambda live: live["status"]["observedGeneration"] == generation,
+        "is looked at again",
+    )
+    tenants.until_condition("acme", "RouteReady", "False", "NotOurs")
+    assert routes(stage, tenants, "acme") == []
+    assert stage.value(tenants.namespace, "acme-admin", "password") == "a stranger's"
+    assert condition(neighbour.live("healthy"), "Ready") == untouched
+
+    stage.kube.delete(taken)
+    tenants.until_ready("acme")
+    assert len(routes(stage, tenants, "acme")) > 0
+    ((hashed,),) = stage.query(
+        "SELECT password FROM res_users WHERE id = 2", database=f"t_{tenants.claim('acme')}"
+    )
+    assert opens(stage.value(tenants.namespace, "acme-admin", "password"), hashed)
 
 
 def test_suspended_and_back(stage: Stage, tenants: Tenants) -> None:
@@ -165,6 +216,43 @@ def test_a_pool_that_is_deleted_goes_with_its_last_tenant(
     left = {name for name in stage.databases() if name.startswith("tpl_")}
     assert len(templates - left) == 1, "its template goes with it, those of other pools stay"
     stage.kube.until_gone(ObjectRef("v1", "Namespace", "", "odoo-pool-occupied"))
+
+
+def test_what_an_older_image_of_the_tag_initialised_is_cloned_no_more(stage: Stage, tenants: Tenants) -> None:
+    """A tag may lead to another image by now: the next tenant of the combination is initialised by that one."""
+    image = "odoo:19.0-moving"
+
+    def templates() -> dict[str, int]:
+        return {name: oid for name, oid in stage.databases().items() if name.startswith("tpl_")}
+
+    def was_initialized(name: str) -> bool:
+        return f"t_{tenants.claim(name)}" in stage.kubelet.initialized
+
+    before = templates()
+    tenants.create("first", tenancy="Shared", odoo={"image": image})
+    tenants.until_ready("first")
+    ((template, oid),) = (each for each in templates().items() if each[0] not in before)
+    tenants.create("clone", tenancy="Shared", odoo={"image": image})
+    tenants.until_ready("clone")
+    assert not was_initialized("clone")
+
+    tenants.change("first", odoo={"config": {"limit_time_real": "240"}})
+    tenants.until_ready("first")
+    assert templates().get(template) == oid, "new pods of the same image change nothing"
+    stage.kubelet.digests[image] = "1" * 64
+    tenants.change("first", odoo={"config": {"limit_time_real": "250"}})
+    live = tenants.until_ready("first")
+    assert live["status"]["image"].endswith("1" * 64)
+    assert template not in templates()
+    assert templates().items() >= before.items(), "others stay"
+
+    tenants.create("second", tenancy="Shared", odoo={"image": image})
+    tenants.until_ready("second")
+    assert was_initialized("second")
+    assert templates()[template] != oid
+    tenants.create("third", tenancy="Shared", odoo={"image": image})
+    tenants.until_ready("third")
+    assert not was_initialized("third"), "the new template is cloned"
 
 
 def test_nobody_waits_for_a_template_that_was_just_dropped(stage: Stage, tenants: Tenants) -> None:

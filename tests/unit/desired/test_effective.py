@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from odoo_tenancy.api.errors import Refused, Waiting
-from odoo_tenancy.api.tenant import EffectiveSpec
-from odoo_tenancy.desired import budget
+from odoo_tenancy.api.meta import Manifest
+from odoo_tenancy.api.pool import HostingPool
+from odoo_tenancy.api.tenant import EffectiveSpec, OdooTenant
+from odoo_tenancy.api.types import parse_quantity
+from odoo_tenancy.desired import budget, namespace
 from odoo_tenancy.desired.effective import effective
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def example(name: str) -> Manifest:
+    return dict(yaml.safe_load((EXAMPLES / name).read_text()))
 
 
 @pytest.mark.parametrize(
@@ -108,11 +120,46 @@ def test_a_request_never_exceeds_its_limit(make_tenant, make_pool):
 
 class TestQuota:
     def test_the_defaults_fit_into_the_contracts_example(self, make_tenant, make_pool):
-        for tenancy in ("Dedicated", "Shared"):
-            tenant = make_tenant(
-                tenancy=tenancy, quota={"cpu": "4", "memory": "8Gi", "storage": "40Gi", "pods": 20}
-            )
-            budget.check_quota(tenant, effective(tenant, make_pool()))
+        tenant = make_tenant(quota={"cpu": "4", "memory": "8Gi", "storage": "40Gi", "pods": 20})
+        budget.check_quota(tenant, effective(tenant, make_pool()))
+
+    def test_a_shared_quota_holds_all_that_may_run_at_once_and_not_a_bit_less(self, make_tenant, make_pool):
+        """Web (2 cores, 4Gi while it rolls), cron, and as many Jobs as a Dedicated namespace's own quota lets run."""
+        exact = {"cpu": "5500m", "memory": "9Gi", "storage": "10Gi", "pods": 5}
+        tenant = make_tenant(tenancy="Shared", quota=exact)
+        budget.check_quota(tenant, effective(tenant, make_pool()))
+        for less in ({"cpu": "5499m"}, {"memory": "9215Mi"}, {"storage": "9Gi"}, {"pods": 4}):
+            tenant = make_tenant(tenancy="Shared", quota=exact | less)
+            with pytest.raises(Refused, match=next(iter(less))):
+                budget.check_quota(tenant, effective(tenant, make_pool()))
+
+    def test_the_jobs_that_are_counted_are_those_that_a_namespace_of_its_own_lets_run(
+        self, make_tenant, make_pool, make_context
+    ):
+        shared, own = make_tenant(tenancy="Shared"), make_tenant()
+        beside, alone = (budget.need(t, effective(t, make_pool())) for t in (shared, own))
+        children = namespace.build(make_context())
+        (quota,) = [m for m in children if m["metadata"]["name"] == "odoo-jobs"]
+        hard = quota["spec"]["hard"]
+        assert beside.cpu - alone.cpu == parse_quantity(hard["limits.cpu"])
+        assert beside.memory - alone.memory == parse_quantity(hard["limits.memory"])
+        assert beside.pods - alone.pods == int(hard["pods"])
+
+    def test_the_examples_fit_into_their_quotas_and_into_their_pool(self):
+        pool = HostingPool.parse(example("pool.yaml"))
+        tenants = [OdooTenant.parse(example(name)) for name in ("acme.yaml", "initech.yaml", "staging.yaml")]
+        for tenant in tenants:
+            budget.check_quota(tenant, effective(tenant, pool))
+        needs = [budget.need(t, effective(t, pool)) for t in tenants if t.spec.tenancy == "Shared"]
+        quota = pool.spec.quota
+        assert quota.cpu
+        assert quota.memory
+        assert quota.storage
+        assert quota.pods
+        assert sum(need.cpu for need in needs) <= parse_quantity(quota.cpu)
+        assert sum(need.memory for need in needs) <= parse_quantity(quota.memory)
+        assert sum(need.storage for need in needs) <= parse_quantity(quota.storage)
+        assert sum(need.pods for need in needs) <= quota.pods
 
     def test_a_refusal_shows_the_arithmetic(self, make_tenant, make_pool):
         tenant = make_tenant(
@@ -125,10 +172,10 @@ class TestQuota:
             budget.check_quota(tenant, effective(tenant, make_pool()))
         message = refusal.value.message
         assert refusal.value.reason == "QuotaTooSmall"
-        assert "cpu: web 3 × 2 + cron 500m + Job 1 = 7.5 of 4" in message
-        assert "memory: web 3 × 3Gi + cron 1Gi + Job 2Gi = 12Gi of 8Gi" in message
+        assert "cpu: web 3 × 2 + cron 500m + Job 1 + backup 2 = 9.5 of 4" in message
+        assert "memory: web 3 × 3Gi + cron 1Gi + Job 2Gi + backup 2Gi = 14Gi of 8Gi" in message
         assert "storage: filestore 50Gi of 40Gi" in message
-        assert "pods: web 3 + cron 1 + Job 1 = 5 of 3" in message
+        assert "pods: web 3 + cron 1 + Job 1 + backup 1 = 6 of 3" in message
 
     def test_jobs_have_a_quota_of_their_own_in_a_dedicated_namespace(self, make_tenant, make_pool):
         tenant = make_tenant(quota={"pods": 3})

@@ -194,10 +194,8 @@ FULL = replace(
 )
 
 
-def test_the_budget_reserves_a_second_limit_for_a_rotation_only() -> None:
-    assert (WANTED.connections_at_rest, WANTED.connections_in_rotation) == (32, 64)
-    assert (FULL.connections_at_rest, FULL.connections_in_rotation) == (32 + 3, 32 + 3 + 32)
-    assert BACKUP_CONNECTIONS == CONNECTIONS_OF_A_BACKUP, "what a pool sets aside"
+def test_a_pool_sets_aside_what_a_backup_may_open() -> None:
+    assert BACKUP_CONNECTIONS == CONNECTIONS_OF_A_BACKUP
 
 
 def test_every_role_has_the_shape_of_its_purpose() -> None:

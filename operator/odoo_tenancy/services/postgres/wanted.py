@@ -114,21 +114,6 @@ class TenantDatabase:
             return self
         return replace(self, login_role=self.idle_login_role, idle_login_role=self.login_role)
 
-    @property
-    def connections_at_rest(self) -> int:
-        """What the budget has to reserve for this tenant always. A backup comes on top while it runs, by
-        ``BACKUP_CONNECTIONS``: a pool needs them for as many as run at once."""
-        return self.connection_limit + (self.read_only.connection_limit if self.read_only else 0)
-
-    @property
-    def connections_in_rotation(self) -> int:
-        """What it has to reserve while ``rotating``: the limit holds for each slot by itself.
-
-        Odoo's own processes stay within one limit, as no more pods than in any rollout exist; a client that
-        doesn't keep to ``db_maxconn`` can fill both. A pool needs it for as many tenants as rotate at once.
-        """
-        return self.connections_at_rest + self.connection_limit
-
     def shape(self, name: str) -> RoleShape:
         """What the role should be."""
         if name in self.login_roles:

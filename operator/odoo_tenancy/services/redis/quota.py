@@ -55,7 +55,6 @@ class Known:
     usage: Usage | None = None
     """``None``: not measured yet."""
     level: Level = "Free"
-    measured_at: float = 0.0
     lowest: int = 0
     """Bytes of the server's memory: the least since the measurement began. What it grew from there may be this
     tenant's."""
@@ -144,7 +143,7 @@ def measured(
             continue
         usage = measurement.usage.get(claim, Usage(0, 0))
         level = next_level(known.level, usage.used_bytes, limit)
-        tenants[claim] = Known(usage, level, now, done.memory, done.memory)
+        tenants[claim] = Known(usage, level, lowest=done.memory, highest=done.memory)
     state = replace(state, tenants=tenants, budget=state.budget - measurement.busy_seconds, passed_at=now)
     if done.claims:
         return replace(state, seconds_for_some=measurement.busy_seconds)

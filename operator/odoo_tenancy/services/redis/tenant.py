@@ -13,8 +13,6 @@ from odoo_tenancy.services.redis.commands import ALLOWED, ALWAYS
 from odoo_tenancy.services.redis.inventory import Inventory, User
 
 _CLAIM = re.compile(r"[0-9a-f]{32}")
-NAME_PATTERN = re.compile(r"t_[0-9a-f]{32}")
-"""Names that may be ours: users of other names are not even looked at."""
 
 
 def user_name(claim: str) -> str:
