@@ -28,7 +28,7 @@ from odoo_tenancy.reconcile.report import Report
 from odoo_tenancy.reconcile.restore_steps import STOPPED
 from odoo_tenancy.reconcile.result import Result
 from odoo_tenancy.reconcile.server_state import ServerState
-from odoo_tenancy.reconcile.tenant_database import database_of
+from odoo_tenancy.reconcile.tenant_database import database_of, scratch_of
 from odoo_tenancy.reconcile.world import World, written
 from odoo_tenancy.services.postgres import PostgresServer, TenantDatabase
 
@@ -171,10 +171,13 @@ class Farewell:
         self.changes.append(f"retained namespace {where}")
 
     async def _in_postgres(self, server: PostgresServer, wanted: TenantDatabase) -> None:
+        scratch = scratch_of(wanted.claim)
+        found = await server.inventory_of(scratch.names)  # of a verification that nobody waits for any more
+        strangers = await server.drop(scratch) if found.databases or found.roles else ()
         if self.keeps_data:
-            strangers = await server.retain(wanted, self.world.now())
+            strangers += await server.retain(wanted, self.world.now())
         else:
-            strangers = await server.drop(wanted)
+            strangers += await server.drop(wanted)
         if strangers:
             await self.world.events.publish(
                 _regarding(self.tenant),
