@@ -22,7 +22,7 @@ FAILS_ELSEWHERE = """
 DO $do$ BEGIN
   SET LOCAL ROLE {owner};
   CREATE FUNCTION is_known() RETURNS boolean LANGUAGE plpgsql AS $f$
-    BEGIN RETURN EXISTS (SELECT FROM ir_attachment); END $f$;
+    BEGIN RETURN EXISTS (SELECT FROM ir_module_module); END $f$;
   CREATE TABLE fussy (id integer CHECK (is_known()));
   INSERT INTO fussy VALUES (1);
 END $do$"""
@@ -123,7 +123,7 @@ def test_a_dump_that_can_not_be_restored_is_no_backup(backups: Backups, stage: S
         "Failed", "Restore", "Failed",
     )  # fmt: skip
     assert condition(live, "Verified")["reason"] == "RestoreFailed"
-    assert "ir_attachment" in verification["message"]
+    assert "ir_module_module" in verification["message"]
     said = backups.tenants.until_condition("acme", "BackupHealthy", "False", "NotVerified")
     assert "RestoreFailed" in said["message"]
     assert scratch_of(stage, claim) == set()
