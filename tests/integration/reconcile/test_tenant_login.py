@@ -46,7 +46,7 @@ def secret(backups: Backups, tenant: str, claim: str, login: Login) -> None:
     backups.stage.secret(backups.namespace, f"s3-{tenant}", {**values, "claim": claim})
 
 
-def refused(work: Any, **arguments: str) -> bool:
+def refused(work: Any, **arguments: object) -> bool:
     try:
         work(Bucket=PLAIN, **arguments)
     except ClientError as error:
