@@ -135,6 +135,7 @@ class Farewell:
             self.changes.append(f"retained database and volume of claim {vault.claim}")
         self.world.credentials.forget(vault.claim)
         self.world.last_backups.pop(vault.claim, None)
+        self.world.logins.pop(vault.claim, None)
 
     async def _database(self, vault: Vault) -> None:
         pool = self.world.pools.get(self.tenant.spec.pool_ref.name)

@@ -89,8 +89,8 @@ class UpkeepReconciler:
             await self._maintained(record, job, begun)
         else:
             await self._verified(record, job, marks[labels.BACKUP])
+            await self._drop_scratch(record)
         await backup_run.clear_away(self.world, job)
-        await self._drop_scratch(record)
 
     def _restores(self, record: TenantRecord) -> bool:
         state = self._policy(record)

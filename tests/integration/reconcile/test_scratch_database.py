@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from tests.integration.reconcile.backup_stage import PATIENCE, Backups, attach
 from tests.integration.reconcile.stage import OPERATOR_NAMESPACE, Stage, Tenants, condition
+from tests.integration.reconcile.test_own_server import external, give_secrets
 from tests.support.life import StartProcess, successors
 from tests.support.operator_process import DIED, Death
 from tests.support.s3 import S3Process
@@ -104,6 +105,14 @@ def test_what_is_stored_is_restored_where_nobody_else_gets_in(backups: Backups, 
     check_completed(backups, "first", claim)
 
 
+def test_a_server_of_the_tenants_own_is_where_its_dumps_are_restored(backups: Backups, stage: Stage) -> None:
+    give_secrets(backups.tenants, stage.postgres.admin_password)
+    backups.policy(verification={"level": "Restore", "schedule": SELDOM})
+    claim = backups.tenant(database=external(stage.postgres))
+    backups.create("first")
+    check_completed(backups, "first", claim)
+
+
 def test_a_dump_that_can_not_be_restored_is_no_backup(backups: Backups, stage: Stage) -> None:
     gold = backups.policy(verification={"level": "Consistency", "schedule": SELDOM})
     claim = backups.tenant()
@@ -140,7 +149,7 @@ def test_what_a_dead_operator_left_is_gone(stage: Stage, store: S3Process, begin
     backups = Backups(tenants, store)
     stage.namespace(NAMESPACE)
     stage.create_pool(POOL)
-    made = Death("after", "database t_#_scratch: open")
+    made = Death("after", "postgres database t_#_scratch: open")
     first = begin(made)
     backups.policy(verification={"level": "Restore"})
     claim = backups.tenant(poolRef={"name": POOL})
