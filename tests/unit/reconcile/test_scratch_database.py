@@ -119,6 +119,10 @@ def test_verifications_that_restore_count_among_the_backups_of_a_pool() -> None:
     assert beside() == 2
     assert beside(ACME) == 1
     assert backup_begin.connected_beside(outside, "another", OTHER) == 0
+    outside.upkeep.end(ACME)
+    outside.upkeep.begin(ACME, "main")
+    assert beside() == 1, "the next one doesn't restore"
+    outside.upkeep.begin(ACME, "main", restores=True)
     outside.upkeep.forget(ACME)
     assert beside() == 1
 
