@@ -63,14 +63,22 @@ class Origin:
         """What a Job may read the repository by: the policy's own, that tenant's own, or a session that can't write.
 
         Raises:
+            Refused: ``SecretMissing``: it should have one of its own, and nobody knows which.
             OperatorError: the store gives no session.
         """
         if self.login is not None:
             return self.login.environment
         assert self.policy.store is not None
         s3, address = self.policy.policy.spec.store.s3, address_of(self.policy.policy, self.policy.store)
-        if s3.access != "AssumeRole":
+        if s3.access == "Static":
             return address.credentials.environment
+        if s3.access == "PerTenantSecret":
+            raise Refused(
+                "SecretMissing",
+                f"BackupPolicy {self.policy.policy.metadata.name} has access PerTenantSecret, and nobody knows whose Secret "
+                f"opens {self.prefix}: name a policy of the same store whose access is Static or AssumeRole.",
+                LOOK_AGAIN,
+            )
         lasts = timedelta(seconds=self.timeout_seconds) + _MARGIN
         name = f"odoo-{self.claim[:16]}"
         session = await assume_role(address, s3.role_arn or "", self.prefix, "Read", lasts, name)
