@@ -75,8 +75,8 @@ class Origin:
         if s3.access == "PerTenantSecret":
             raise Refused(
                 "SecretMissing",
-                f"BackupPolicy {self.policy.policy.metadata.name} has access PerTenantSecret, and nobody knows whose Secret "
-                f"opens {self.prefix}: name a policy of the same store whose access is Static or AssumeRole.",
+                f"BackupPolicy {self.policy.policy.metadata.name} has access PerTenantSecret, and nobody knows whose "
+                f"Secret opens {self.prefix}: name a policy of the same store whose access is Static or AssumeRole.",
                 LOOK_AGAIN,
             )
         lasts = timedelta(seconds=self.timeout_seconds) + _MARGIN
