@@ -2,8 +2,8 @@
 loopback, gone afterwards.
 
 Both have two buckets: ``LOCKED`` with versions, Object Lock and a default retention, and ``PLAIN`` with neither. What
-only one of them can: lifecycle rules and AssumeRole are MinIO's, users without rights of their own (``writer``) are
-versitygw's, whose default retention gives no object a lock of its own, but holds for all of them from when it was set.
+only one of them can: lifecycle rules and AssumeRole are MinIO's, users without rights of their own (``writer``, ``other``)
+are versitygw's, whose default retention gives no object a lock of its own, but holds for all of them from when it was set.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class S3Process:
     """Who may do everything."""
     writer: Login = field(default_factory=Login)
     """Of versitygw: who may do what a bucket policy says, which is nothing at first."""
+    other: Login = field(default_factory=Login)
+    """Another such."""
     disk_mib: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
@@ -239,14 +241,13 @@ def _make_buckets(root: Any) -> None:
 
 
 def _versitygw(server: S3Process) -> tuple[list[str], dict[str, str]]:
-    user = {
-        "access": server.writer.access_key_id,
-        "secret": server.writer.secret_access_key,
-        "role": "user",
+    accounts = {
+        each.access_key_id: {"access": each.access_key_id, "secret": each.secret_access_key, "role": "user"}
+        for each in (server.writer, server.other)
     }
     users = server.directory / "users" / "users.json"
     if not users.exists():
-        users.write_text(json.dumps({"accessAccounts": {server.writer.access_key_id: user}}))
+        users.write_text(json.dumps({"accessAccounts": accounts}))
     command = [
         str(tool(VERSITYGW, "versitygw")), "--port", f"127.0.0.1:{server.port}", "--region", REGION,
         "--cert", str(server.directory / "server.crt"), "--key", str(server.directory / "server.key"),

@@ -37,7 +37,8 @@ class PolicyS3Store(S3Store):
 
     access: Literal["Static", "AssumeRole", "PerTenantSecret"] = "Static"
     """What a tenant's Job gets. ``Static``: these very credentials; ``AssumeRole``: a session bound to the
-    tenant's prefix; ``PerTenantSecret``: a Secret for each tenant that the platform team writes."""
+    tenant's prefix; ``PerTenantSecret``: those of the Secret ``<credentialsSecretRef>-<tenant>`` beside the policy,
+    which the platform team writes: access-key-id, secret-access-key, and claim, the tenant's."""
     role_arn: Annotated[str, Schema(maxLength=2048, minLength=1)] | None = None
     """With access AssumeRole, and only then: the role."""
 
@@ -118,7 +119,8 @@ class VerificationSpec(ApiModel):
 
     level: Literal["Integrity", "Consistency", "Restore"] = "Consistency"
     """``Integrity``: the repository is whole; ``Consistency``: and the manifest, dump and filestore belong
-    together; ``Restore``: and it was restored."""
+    together; ``Restore``: and the dump was restored into a database of its own, on the tenant's server, and its rows
+    counted there."""
     read_data_percent: Annotated[int, Schema(minimum=0, maximum=100, format="int32")] = 5
     """Percent of the stored data that is read back."""
     schedule: Cron = "@weekly"

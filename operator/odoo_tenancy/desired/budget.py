@@ -20,7 +20,8 @@ from odoo_tenancy.desired.effective import BACKUP_RESOURCES, Effective, Resource
 _GIBI = Decimal(1024) ** 3
 
 CONNECTIONS_OF_A_BACKUP = 5
-"""CONNECTION LIMIT of each tenant's backup role (``services.postgres``, where a test compares them)."""
+"""CONNECTION LIMIT of each tenant's backup role (``services.postgres``, where a test compares them), and of the login that
+fills a scratch database: both never run at once."""
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,14 @@ class ServerNeed:
 
 
 def own_server_need(effective: Effective) -> ServerNeed:
-    """All that may be open at once: both logins during a rotation, readers, a backup, and the operator."""
+    """All that may be open at once: both logins during a rotation, readers, a backup or the verification of one, and the
+    operator."""
     limit, readers = effective.connections.limit, effective.read_only_connections
     total = 2 * limit + readers + CONNECTIONS_OF_A_BACKUP + OPERATOR_CONNECTIONS
     return ServerNeed(
         total,
         f"{limit} for Odoo, {limit} more while passwords rotate, {readers} for readers, "
-        f"{CONNECTIONS_OF_A_BACKUP} for a backup",
+        f"{CONNECTIONS_OF_A_BACKUP} for a backup or its verification",
     )
 
 

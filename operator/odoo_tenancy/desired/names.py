@@ -58,6 +58,16 @@ def restricted_role(claim: str) -> str:
     return f"t_{claim}_full"
 
 
+def scratch_database(claim: str) -> str:
+    """What a verification restores a dump into, beside the living database; also the owner role of its objects."""
+    return f"t_{claim}_scratch"
+
+
+def scratch_login(claim: str) -> str:
+    """Whom that verification logs in as: it can connect to that database, and to none of the tenant's."""
+    return f"t_{claim}_scratch_in"
+
+
 def redis_user(claim: str) -> str:
     """The tenant's user on the pool's Redis."""
     return f"t_{claim}"

@@ -11,6 +11,7 @@ from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired import names
 from odoo_tenancy.desired.context import TenantContext
 from odoo_tenancy.desired.effective import effective
+from odoo_tenancy.reconcile import tenant_login
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
 from odoo_tenancy.reconcile.backup_memory import PolicyState
 from odoo_tenancy.reconcile.backup_policy import address_of
@@ -23,6 +24,8 @@ from odoo_tenancy.reconcile.upkeep_memory import upkeep_runs
 from odoo_tenancy.reconcile.world import World
 from odoo_tenancy.services.object_store import assume_role
 
+NOBODY = Key("TenantBackup", "", "")
+"""No backup that there is."""
 LOOK_AGAIN = 30.0
 """Seconds until a backup that waits for others is looked at again; those that end wake it sooner."""
 _MARGIN = timedelta(minutes=15)
@@ -178,8 +181,7 @@ def check_room(world: World, active: ActiveBackup) -> None:
             LOOK_AGAIN,
         )
     check_not_maintained(world, tenant)
-    beside = 0
-    for other, where in world.backups.running(but=key):
+    for other, _ in world.backups.running(but=key):
         record = world.backups.get(other)
         if record is not None and record.tenant == tenant.key:
             raise Waiting(
@@ -187,15 +189,22 @@ def check_room(world: World, active: ActiveBackup) -> None:
                 f"TenantBackup {other.name} of the same tenant runs: this one is next.",
                 LOOK_AGAIN,
             )
-        beside += (where or _pool_of(world, other)) == tenant.pool
-    pool = world.pools.get(tenant.pool)
+    pool, beside = world.pools.get(tenant.pool), connected_beside(world, tenant.pool, tenant.key, key)
     if pool is not None and beside >= (most := pool.facts.pool.spec.backups.max_concurrent):
         raise Waiting(
             "PoolBusy",
-            f"{beside} backups run in HostingPool {tenant.pool} of spec.backups.maxConcurrent {most}: this one waits until "
-            "one of them has ended.",
+            f"{beside} backups, or verifications that restore, run in HostingPool {tenant.pool} of "
+            f"spec.backups.maxConcurrent {most}: this one waits until one of them has ended.",
             LOOK_AGAIN,
         )
+
+
+def connected_beside(world: World, pool: str, tenant: Key, backup: Key = NOBODY) -> int:
+    """How many of a pool's Jobs take the connections of a backup, but for those of this tenant and this backup: the budget
+    sets them aside for as many as ``backups.maxConcurrent`` says."""
+    running = world.backups.running(but=backup)
+    backups = sum((where or _pool_of(world, other)) == pool for other, where in running)
+    return backups + world.upkeep.restoring(pool, but=tenant)
 
 
 def check_not_maintained(world: World, record: TenantRecord) -> None:
@@ -230,17 +239,29 @@ def remember_prepared(world: World, plan: BackupPlan) -> None:
     world.enqueue(plan.context.tenant.key)
 
 
-async def credentials(plan: BackupPlan) -> dict[str, str]:
-    """What a Job where the tenant runs may get at the store with: the policy's own, or a session bound to what is the
-    tenant's.
+async def check_login(world: World, plan: BackupPlan) -> None:
+    """Whether the tenant has the Secret that its policy asks for: before a Job is begun, and a place is taken.
 
     Raises:
-        OperatorError: the store gives no session.
+        Refused: ``SecretMissing``, ``SecretOfAnotherClaim`` and the like.
+    """
+    if plan.policy.policy.spec.store.s3.access == "PerTenantSecret":
+        await tenant_login.of_plan(world, plan)
+
+
+async def credentials(world: World, plan: BackupPlan) -> dict[str, str]:
+    """What a Job where the tenant runs may get at the store with: the policy's own, the tenant's own, or a session bound to
+    what is the tenant's.
+
+    Raises:
+        OperatorError: the store gives no session; the tenant's Secret is missing.
     """
     policy = plan.policy.policy
     s3, address = policy.spec.store.s3, address_of(policy, plan.store)
-    if s3.access != "AssumeRole":
+    if s3.access == "Static":
         return address.credentials.environment
+    if s3.access == "PerTenantSecret":
+        return (await tenant_login.of_plan(world, plan)).environment
     prefix = names.tenant_prefix(s3.prefix, plan.context.claim)
     lasts = timedelta(seconds=plan.timeout_seconds) + _MARGIN
     name = f"odoo-{plan.context.claim[:16]}"

@@ -16,7 +16,7 @@ from odoo_tenancy.api.types import duration_seconds
 from odoo_tenancy.desired.context import Peer
 from odoo_tenancy.desired.schedule import Cron, Plan
 from odoo_tenancy.reconcile.report import Finding
-from odoo_tenancy.services.object_store import Bucket, BucketAddress
+from odoo_tenancy.services.object_store import Bucket, BucketAddress, Credentials
 
 SCHEDULED_FOR = f"{GROUP}/scheduled-for"
 """Annotation of a TenantBackup that a policy made: the moment that its schedule names."""
@@ -198,6 +198,8 @@ class PolicyState:
     """Ids with keys."""
     derived: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where the keys are not at hand: by id, what they open one tenant's repository by. See ``kept_policy.py``."""
+    login: Credentials | None = field(default=None, repr=False)
+    """Where a tenant's own Secret is gone: what its Jobs last got at the store with. See ``kept_policy.py``."""
     problem: OperatorError | None = None
     """Why nobody can be backed up by it."""
     checked: float | None = None

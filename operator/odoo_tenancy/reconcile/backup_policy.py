@@ -77,7 +77,6 @@ class PolicyReconciler:
             problem = error
             report.failed("EncryptionReady", error)
         try:
-            refuse_what_is_not_there_yet(state.policy)
             state = replace(state, store=await self._access(state.policy))
             await self._check_bucket(state)
             s3 = state.policy.spec.store.s3
@@ -260,24 +259,6 @@ def expect(world: World, manifest: Manifest) -> None:
         return  # its own look says so
     problem = Waiting("NotLookedAtYet", f"BackupPolicy {policy.metadata.name} was not looked at yet.", 2.0)
     world.policies.remember(PolicyState(policy, problem=problem))
-
-
-def refuse_what_is_not_there_yet(policy: BackupPolicy) -> None:
-    """Parts of a policy that this version does not honour: said, not silently ignored.
-
-    Raises:
-        Refused: ``NotSupported``.
-    """
-    asked = [
-        ("spec.store.s3.access PerTenantSecret", policy.spec.store.s3.access == "PerTenantSecret"),
-        ("spec.verification.level Restore", policy.spec.verification.level == "Restore"),
-    ]
-    named = [field for field, is_asked in asked if is_asked]
-    if named:
-        raise Refused(
-            "NotSupported",
-            f"This version of the operator does not provide {', '.join(named)} yet: choose another value.",
-        )
 
 
 def address_of(policy: BackupPolicy, access: StoreAccess) -> BucketAddress:

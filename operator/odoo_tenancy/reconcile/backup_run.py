@@ -239,9 +239,11 @@ async def clear_all_away(world: World, owner: Owner) -> None:
 
 
 async def hide_credentials(world: World, active: ActiveBackup) -> None:
-    """Of a backup that failed the Job stays, with its log, but not what it could get in with."""
+    """Of a backup that failed the Job stays, with its log, but not what it could get in with. One that was never let go has
+    no log."""
     for child in world.children.of(active.owner):
-        if child.ref.kind == "Secret" and not child.terminating:
+        never_ran = isinstance(child.readiness, JobRun) and child.readiness.suspended
+        if (child.ref.kind == "Secret" or never_ran) and not child.terminating:
             world.children.pruned(child.ref)
             await world.cluster.delete(child.ref, uid=child.uid)
 

@@ -86,28 +86,28 @@ class BackupPlan:
         ctx, claim = self.context, self.context.claim
         work = BackupWork(
             repository=self.place,
-            database=DatabasePlace.model_validate(
-                {
-                    "host": ctx.database_host,
-                    "port": ctx.database_port,
-                    "user": names.backup_role(claim),
-                    "name": names.database(claim),
-                    "ssl_mode": ctx.database_tls,
-                    "ca_file": POSTGRES_CA_FILE if ctx.postgres_ca is not None else "",
-                }
-            ),
+            database=self._database(names.backup_role(claim), names.database(claim)),
             filestore=f"{odoo_conf.DATA_DIR}/filestore/{names.database(claim)}",
             manifest_key=f"{self.prefix}/manifests/{self.backup.metadata.name}.json",
             about=self._circumstances(),
             cache=_CACHE,
         )
-        authority = {} if ctx.postgres_ca is None else {_file(POSTGRES_CA_FILE): ctx.postgres_ca.encode()}
-        password = {"PGPASSWORD": ctx.credentials.backup_password}
-        return self._run(work, authority, {**credentials, **password}, ctx.database_peers)
+        login = {**credentials, "PGPASSWORD": ctx.credentials.backup_password}
+        return self._run(work, self._authority, login, ctx.database_peers)
 
-    def verify(self, manifest_key: str, manifest_sha256: str, credentials: Mapping[str, str]) -> Run:
-        """For the Job that reads back what was stored, with these of the store."""
-        wanted = self.policy.policy.spec.verification
+    def verify(
+        self,
+        manifest_key: str,
+        manifest_sha256: str,
+        credentials: Mapping[str, str],
+        scratch_password: str = "",
+    ) -> Run:
+        """For the Job that reads back what was stored, with these of the store.
+
+        Args:
+            scratch_password: at level Restore, of the scratch database's login.
+        """
+        wanted, ctx = self.policy.policy.spec.verification, self.context
         work = VerifyWork(
             backup=self.backup.metadata.name,
             level=wanted.level,
@@ -118,7 +118,38 @@ class BackupPlan:
             ledger_key=f"{self.prefix}/proven/filestore.json",
             scratch=SCRATCH,
         )
-        return self._run(work, {}, credentials, ())
+        if not self.restores:
+            return self._run(work, {}, credentials, ())
+        place = self._database(names.scratch_login(ctx.claim), names.scratch_database(ctx.claim))
+        login = {**credentials, "PGPASSWORD": scratch_password}
+        return self._run(
+            work.model_copy(update={"database": place}), self._authority, login, ctx.database_peers
+        )
+
+    @property
+    def restores(self) -> bool:
+        """Whether a verification needs a scratch database."""
+        return self.policy.policy.spec.verification.level == "Restore"
+
+    def _database(self, user: str, name: str) -> DatabasePlace:
+        """On the server of the tenant's database, itself: no pooler."""
+        ctx = self.context
+        return DatabasePlace.model_validate(
+            {
+                "host": ctx.database_host,
+                "port": ctx.database_port,
+                "user": user,
+                "name": name,
+                "ssl_mode": ctx.database_tls,
+                "ca_file": POSTGRES_CA_FILE if ctx.postgres_ca is not None else "",
+            }
+        )
+
+    @property
+    def _authority(self) -> dict[str, bytes]:
+        """Of that server's certificate, as a file beside the work."""
+        ca = self.context.postgres_ca
+        return {} if ca is None else {_file(POSTGRES_CA_FILE): ca.encode()}
 
     @property
     def timeout_seconds(self) -> int:

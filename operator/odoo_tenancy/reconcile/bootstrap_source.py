@@ -7,7 +7,7 @@ somebody wrote by hand opens nobody's backups but those of its own namespace.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -23,12 +23,13 @@ from odoo_tenancy.cluster.failures import Conflict
 from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired import names
 from odoo_tenancy.desired.restore_jobs import Source
+from odoo_tenancy.reconcile import tenant_login
 from odoo_tenancy.reconcile.backup_health import rpo_of
 from odoo_tenancy.reconcile.backup_memory import BackupRecord, PolicyState
 from odoo_tenancy.reconcile.backup_policy import address_of
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.world import World
-from odoo_tenancy.services.object_store import DocumentUnusable, assume_role
+from odoo_tenancy.services.object_store import Credentials, DocumentUnusable, assume_role
 from odoo_tenancy.services.restic import derived_password
 
 LOOK_AGAIN = 30.0
@@ -50,6 +51,8 @@ class Origin:
     """Of the tenant that was backed up."""
     prefix: str
     """Below which all of that tenant's is in the bucket."""
+    login: Credentials | None = field(default=None, repr=False)
+    """Of that tenant's Jobs, where its policy says that it has one of its own."""
 
     @property
     def timeout_seconds(self) -> int:
@@ -57,15 +60,25 @@ class Origin:
         return int(duration_seconds(self.policy.policy.spec.timeout))
 
     async def credentials(self) -> Mapping[str, str]:
-        """What a Job may read the repository by: the policy's own, or a session that can't write.
+        """What a Job may read the repository by: the policy's own, that tenant's own, or a session that can't write.
 
         Raises:
+            Refused: ``SecretMissing``: it should have one of its own, and nobody knows which.
             OperatorError: the store gives no session.
         """
+        if self.login is not None:
+            return self.login.environment
         assert self.policy.store is not None
         s3, address = self.policy.policy.spec.store.s3, address_of(self.policy.policy, self.policy.store)
-        if s3.access != "AssumeRole":
+        if s3.access == "Static":
             return address.credentials.environment
+        if s3.access == "PerTenantSecret":
+            raise Refused(
+                "SecretMissing",
+                f"BackupPolicy {self.policy.policy.metadata.name} has access PerTenantSecret, and nobody knows whose "
+                f"Secret opens {self.prefix}: name a policy of the same store whose access is Static or AssumeRole.",
+                LOOK_AGAIN,
+            )
         lasts = timedelta(seconds=self.timeout_seconds) + _MARGIN
         name = f"odoo-{self.claim[:16]}"
         session = await assume_role(address, s3.role_arn or "", self.prefix, "Read", lasts, name)
@@ -192,7 +205,10 @@ async def origin_of(look: Look, backup: str) -> Origin:
         store_ca=policy.store.ca,
         store_peers=policy.store.peers,
     )
-    return Origin(source, policy, claim, names.tenant_prefix(s3.prefix, claim))
+    login = None
+    if s3.access == "PerTenantSecret":
+        login = await tenant_login.read(world.cluster, policy.policy, made.spec.tenant_ref.name, claim)
+    return Origin(source, policy, claim, names.tenant_prefix(s3.prefix, claim), login)
 
 
 def claim_of(backup: TenantBackup, prefix: str) -> str:

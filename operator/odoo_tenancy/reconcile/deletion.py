@@ -28,7 +28,7 @@ from odoo_tenancy.reconcile.report import Report
 from odoo_tenancy.reconcile.restore_steps import STOPPED
 from odoo_tenancy.reconcile.result import Result
 from odoo_tenancy.reconcile.server_state import ServerState
-from odoo_tenancy.reconcile.tenant_database import database_of
+from odoo_tenancy.reconcile.tenant_database import database_of, scratch_of
 from odoo_tenancy.reconcile.world import World, written
 from odoo_tenancy.services.postgres import PostgresServer, TenantDatabase
 
@@ -135,6 +135,7 @@ class Farewell:
             self.changes.append(f"retained database and volume of claim {vault.claim}")
         self.world.credentials.forget(vault.claim)
         self.world.last_backups.pop(vault.claim, None)
+        self.world.logins.pop(vault.claim, None)
 
     async def _database(self, vault: Vault) -> None:
         pool = self.world.pools.get(self.tenant.spec.pool_ref.name)
@@ -171,10 +172,13 @@ class Farewell:
         self.changes.append(f"retained namespace {where}")
 
     async def _in_postgres(self, server: PostgresServer, wanted: TenantDatabase) -> None:
+        scratch = scratch_of(wanted.claim)
+        found = await server.inventory_of(scratch.names)  # of a verification that nobody waits for any more
+        strangers = await server.drop(scratch) if found.databases or found.roles else ()
         if self.keeps_data:
-            strangers = await server.retain(wanted, self.world.now())
+            strangers += await server.retain(wanted, self.world.now())
         else:
-            strangers = await server.drop(wanted)
+            strangers += await server.drop(wanted)
         if strangers:
             await self.world.events.publish(
                 _regarding(self.tenant),

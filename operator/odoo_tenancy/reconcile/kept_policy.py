@@ -17,6 +17,7 @@ from odoo_tenancy.desired import names
 from odoo_tenancy.reconcile.backup_memory import PolicyState, StoreAccess
 from odoo_tenancy.reconcile.credentials import Vault
 from odoo_tenancy.reconcile.world import World
+from odoo_tenancy.services.object_store import Credentials
 from odoo_tenancy.services.restic import derived_password
 
 
@@ -28,6 +29,8 @@ class _Kept(BaseModel):
     spec: BackupPolicySpec
     store: StoreAccess = Field(repr=False)
     derived: dict[str, str] = Field(repr=False)
+    login: Credentials | None = Field(default=None, repr=False)
+    """Of the tenant's Jobs, where it has one of its own."""
 
 
 def takes_last_backup(tenant: OdooTenant) -> bool:
@@ -41,7 +44,7 @@ def with_policy(world: World, tenant: OdooTenant, vault: Vault) -> Vault:
         return replace(vault, last_policy="") if vault.last_policy else vault
     state = usable(world, tenant)
     if state is not None:
-        text = _text(state, vault.claim)
+        text = _text(state, vault.claim, world.logins.get(vault.claim) or login_of(vault))
         return vault if text == vault.last_policy else replace(vault, last_policy=text)
     if vault.last_policy and of_vault(tenant, vault) is None:  # another one's
         return replace(vault, last_policy="")
@@ -57,19 +60,29 @@ def usable(world: World, tenant: OdooTenant) -> PolicyState | None:
 
 def of_vault(tenant: OdooTenant, vault: Vault) -> PolicyState | None:
     """The same, as it was kept; ``None`` where nothing is, or another policy."""
-    if not vault.last_policy or tenant.spec.backup is None:
-        return None
-    try:
-        kept = _Kept.model_validate_json(vault.last_policy)
-    except ValidationError:  # of another version: the policy itself is asked
-        return None
-    if kept.name != tenant.spec.backup.policy_ref.name:
+    kept = _kept(vault)
+    if kept is None or tenant.spec.backup is None or kept.name != tenant.spec.backup.policy_ref.name:
         return None
     policy = BackupPolicy(metadata=ObjectMeta(name=kept.name, namespace=kept.namespace), spec=kept.spec)
     return PolicyState(policy, store=kept.store, derived=kept.derived)
 
 
-def _text(state: PolicyState, claim: str) -> str:
+def login_of(vault: Vault) -> Credentials | None:
+    """What the tenant's Jobs last got at the store with, where it has a login of its own."""
+    kept = _kept(vault)
+    return kept.login if kept is not None else None
+
+
+def _kept(vault: Vault) -> _Kept | None:
+    if not vault.last_policy:
+        return None
+    try:
+        return _Kept.model_validate_json(vault.last_policy)
+    except ValidationError:  # of another version: the policy itself is asked
+        return None
+
+
+def _text(state: PolicyState, claim: str, login: Credentials | None) -> str:
     assert state.store is not None
     metadata, spec = state.policy.metadata, state.policy.spec
     path = names.repository(spec.store.s3.prefix, claim)
@@ -79,5 +92,6 @@ def _text(state: PolicyState, claim: str) -> str:
         spec=spec,
         store=state.store,
         derived={id_: derived_password(key, path) for id_, key in state.recovery_keys},
+        login=login if spec.store.s3.access == "PerTenantSecret" else None,
     )
     return kept.model_dump_json(by_alias=True, exclude_none=True)

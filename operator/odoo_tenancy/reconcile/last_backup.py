@@ -123,6 +123,7 @@ class LastBackup:
             backup_begin.check_room(world, active)
         active.plan = active.plan or await self._plan(active)
         if active.backup.status.phase == "Pending":
+            await backup_begin.check_login(world, active.plan)
             backup_begin.admit(world, active)
         else:
             world.backups.begin(active.backup.key, self.tenant.spec.pool_ref.name)
@@ -159,7 +160,8 @@ class LastBackup:
         vault = await world.credentials.open(self.vault.claim, tenant.key, tenant.metadata.uid)
         postgres = await self._server(pool, vault)
         context = context_of(world, tenant, pool, postgres, effective(tenant, pool.facts.pool), vault)
-        return BackupPlan(active.backup, context, state, state.store, last=True)
+        known = replace(state, login=kept_policy.login_of(self.vault))
+        return BackupPlan(active.backup, context, known, state.store, last=True)
 
     async def _server(self, pool: PoolState, vault: Vault) -> ServerState:
         world, tenant = self.world, self.tenant

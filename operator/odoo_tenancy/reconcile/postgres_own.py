@@ -18,7 +18,7 @@ from odoo_tenancy.reconcile.memory import PoolState
 from odoo_tenancy.reconcile.references import peers_of, read_login
 from odoo_tenancy.reconcile.report import Report
 from odoo_tenancy.reconcile.server_state import ServerState
-from odoo_tenancy.reconcile.tenant_database import database_of
+from odoo_tenancy.reconcile.tenant_database import database_of, scratch_of
 from odoo_tenancy.reconcile.world import World
 from odoo_tenancy.services.postgres import Inventory, PostgresAddress, TenantDatabase
 
@@ -185,7 +185,9 @@ async def _look_at(postgres: ServerState, claim: str) -> None:
     if postgres.server is None or postgres.problem is not None:
         return
     try:
-        postgres.inventory = await postgres.server.inventory_of(database_of(claim).names)
+        postgres.inventory = await postgres.server.inventory_of(
+            (*database_of(claim).names, *scratch_of(claim).names)
+        )
     except OperatorError as error:
         postgres.problem = error
 

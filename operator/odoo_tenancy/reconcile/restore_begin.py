@@ -12,7 +12,7 @@ from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired import names
 from odoo_tenancy.reconcile import restore_status
 from odoo_tenancy.reconcile.active_restore import ActiveRestore, RestoreEnded, RestorePlace
-from odoo_tenancy.reconcile.backup_begin import check_not_maintained, context_for
+from odoo_tenancy.reconcile.backup_begin import check_login, check_not_maintained, context_for
 from odoo_tenancy.reconcile.backup_memory import BackupRecord, PolicyState
 from odoo_tenancy.reconcile.backup_work import BackupPlan
 from odoo_tenancy.reconcile.database import server_of
@@ -48,7 +48,7 @@ async def begin(world: World, active: ActiveRestore) -> None:
     try:
         source = _wanted(world, active)
         place = await place_of(world, active)
-        await plan_of(world, active, place, source.key.name)
+        await check_login(world, await plan_of(world, active, place, source.key.name))
         await _check_at_rest(world, active, place)
         active.became(await add_finalizer(world.cluster, active.manifest))
         point = source.recovery_point

@@ -31,6 +31,7 @@ from odoo_tenancy.reconcile import (
     restoring,
     rotation,
     route,
+    scratch_database,
     workload,
 )
 from odoo_tenancy.reconcile.admission import admit, find_pool, refuse_what_is_not_there_yet
@@ -91,6 +92,7 @@ STAGES = (
     Stage("ConfigurationReady", configuration.stage, blocks=True),
     Stage("FilestoreReady", filestore.stage, blocks=False),
     Stage("DatabaseReady", database.stage, blocks=False, blocks_first=True),
+    Stage("DatabaseReady", scratch_database.sweep, blocks=False),
     Stage("DatabaseReady", restoring.recall, blocks=True),
     Stage("RedisReady", redis.stage, blocks=False, blocks_first=True),
     Stage("DatabaseReady", rotation.begin, blocks=False),

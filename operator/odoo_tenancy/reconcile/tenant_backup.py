@@ -12,19 +12,20 @@ from datetime import timedelta
 
 from odoo_tenancy.api.backup import StoredDocument
 from odoo_tenancy.api.backup_work import BackupOutcome, PrepareOutcome
-from odoo_tenancy.api.errors import OperatorError, Waiting
+from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.api.meta import API_VERSION, Key
 from odoo_tenancy.api.types import duration_seconds
 from odoo_tenancy.api.verify_work import VerifyOutcome
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
 from odoo_tenancy.desired import backup_jobs
 from odoo_tenancy.desired.backup_jobs import BackupJob
-from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, rebuilt_backup
+from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, rebuilt_backup, scratch_database
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
 from odoo_tenancy.reconcile.backup_memory import BackupRecord
 from odoo_tenancy.reconcile.backup_run import JobEnded, Stage
 from odoo_tenancy.reconcile.backup_work import BackupPlan
 from odoo_tenancy.reconcile.result import Result
+from odoo_tenancy.reconcile.server_state import ServerState
 from odoo_tenancy.reconcile.serving import serves
 from odoo_tenancy.reconcile.world import World
 
@@ -96,6 +97,7 @@ class BackupReconciler:
             backup_begin.check_room(self.world, active)  # before anything is read: it may wait for long
         plan = await backup_begin.plan_of(self.world, active)
         if not begun:
+            await backup_begin.check_login(self.world, plan)
             backup_begin.admit(self.world, active)
         await self.carry_out(active, plan)
 
@@ -129,7 +131,9 @@ class BackupReconciler:
 
     async def _store(self, active: ActiveBackup, plan: BackupPlan) -> BackupOutcome:
         async def build() -> BackupJob:
-            return backup_jobs.backup(plan.context, plan.store_it(await backup_begin.credentials(plan)))
+            return backup_jobs.backup(
+                plan.context, plan.store_it(await backup_begin.credentials(self.world, plan))
+            )
 
         named = backup_jobs.backup(plan.context, plan.store_it(plan.no_credentials))
         job = await backup_run.run(self.world, active, STORING, named, build)
@@ -142,15 +146,51 @@ class BackupReconciler:
         self, active: ActiveBackup, plan: BackupPlan, manifest: StoredDocument
     ) -> VerifyOutcome:
         async def build() -> BackupJob:
-            run = plan.verify(manifest.key, manifest.sha256, await backup_begin.credentials(plan))
+            login = await backup_begin.credentials(self.world, plan)
+            run = plan.verify(manifest.key, manifest.sha256, login, await self._scratch(plan))
             return backup_jobs.verify(plan.context, run)
 
         run = plan.verify(manifest.key, manifest.sha256, plan.no_credentials)
         named = backup_jobs.verify(plan.context, run)
-        job = await backup_run.run(self.world, active, VERIFYING, named, build)
-        left = await backup_run.outcome(self.world, job, VerifyOutcome)
-        backup_run.check_verified(left, job)
+        try:
+            job = await backup_run.run(self.world, active, VERIFYING, named, build)
+            left = await backup_run.outcome(self.world, job, VerifyOutcome)
+            backup_run.check_verified(left, job)
+        except JobEnded:
+            await self._drop_scratch(plan)
+            raise
+        await self._drop_scratch(plan)
         return left
+
+    async def _scratch(self, plan: BackupPlan) -> str:
+        """The password of a scratch database that was just made, where the level needs one.
+
+        Raises:
+            JobEnded: the server can't have one.
+            OperatorError: it doesn't answer.
+        """
+        if not plan.restores:
+            return ""
+        try:
+            return await scratch_database.make(self.world, plan.context, self._server(plan))
+        except Refused as error:
+            raise JobEnded(error.reason, error.message) from error
+
+    async def _drop_scratch(self, plan: BackupPlan) -> None:
+        """What can't be dropped now the tenant's look drops, or says why it can't: the backup's result is known."""
+        if not plan.restores:
+            return
+        try:
+            await scratch_database.drop(self._server(plan), plan.context.claim)
+        except OperatorError:
+            self.world.enqueue(plan.context.tenant.key)
+
+    def _server(self, plan: BackupPlan) -> ServerState:
+        tenant = plan.context.tenant
+        pool = self.world.pools.get(tenant.spec.pool_ref.name)
+        if pool is None:
+            raise Waiting("PoolNotFound", f"HostingPool {tenant.spec.pool_ref.name} is not there.", 30.0)
+        return backup_begin.server_for(self.world, tenant, pool)
 
     async def _fail(self, active: ActiveBackup, ended: JobEnded) -> None:
         await backup_status.failed(self.world, active, ended.reason, ended.message, ended.verification)

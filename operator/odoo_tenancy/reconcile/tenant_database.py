@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from odoo_tenancy.api.meta import GROUP
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.desired import names
+from odoo_tenancy.desired.budget import CONNECTIONS_OF_A_BACKUP
 from odoo_tenancy.reconcile.credentials import Vault, fingerprint
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.services.postgres import ReadOnlyAccess, TenantDatabase
@@ -32,6 +33,18 @@ def database_of(claim: str, connection_limit: int = 1, slot: str = "a") -> Tenan
         backup_role=names.backup_role(claim),
         read_only_role=names.read_only_role(claim),
         restricted_role=names.restricted_role(claim),
+    )
+
+
+def scratch_of(claim: str) -> TenantDatabase:
+    """What a verification restores a dump into, with roles of its own. Its connections are those that are set aside for a
+    backup, which never runs at the same time."""
+    return TenantDatabase(
+        claim=claim,
+        database=names.scratch_database(claim),
+        owner_role=names.scratch_database(claim),
+        login_role=names.scratch_login(claim),
+        connection_limit=CONNECTIONS_OF_A_BACKUP,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from odoo_tenancy.api.backup import Verification
-from odoo_tenancy.api.errors import Waiting
+from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.api.maintain_work import MaintainOutcome
 from odoo_tenancy.api.meta import API_VERSION, Key, Manifest
 from odoo_tenancy.api.verify_work import VerifyOutcome
@@ -19,7 +19,7 @@ from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.cluster.readiness import JobRun
 from odoo_tenancy.desired import backup_jobs, labels
 from odoo_tenancy.desired.backup_jobs import BackupJob
-from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, upkeep_due
+from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, scratch_database, upkeep_due
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
 from odoo_tenancy.reconcile.backup_memory import PolicyState
 from odoo_tenancy.reconcile.backup_run import JobEnded
@@ -67,7 +67,8 @@ class UpkeepReconciler:
         """Whether it runs. One that has ended is judged; one that was never let go is begun anew."""
         run = job.readiness
         if isinstance(run, JobRun) and run.outcome == "Running" and not run.suspended:
-            self.world.upkeep.begin(record.key, record.pool)
+            restores = "-verify-" in job.ref.name and self._restores(record)
+            self.world.upkeep.begin(record.key, record.pool, restores=restores)
             return True
         self.world.upkeep.end(record.key)
         if isinstance(run, JobRun) and run.outcome in _ENDED:
@@ -88,7 +89,22 @@ class UpkeepReconciler:
             await self._maintained(record, job, begun)
         else:
             await self._verified(record, job, marks[labels.BACKUP])
+            await self._drop_scratch(record)
         await backup_run.clear_away(self.world, job)
+
+    def _restores(self, record: TenantRecord) -> bool:
+        state = self._policy(record)
+        return state is not None and state.policy.spec.verification.level == "Restore"
+
+    async def _drop_scratch(self, record: TenantRecord) -> None:
+        """What can't be dropped now, the tenant's look drops, or says why it can't."""
+        if not self._restores(record):
+            return
+        try:
+            _, _, postgres = await backup_begin.context_for(self.world, record)
+            await scratch_database.drop(postgres, record.claim)
+        except OperatorError:
+            self.world.enqueue(record.key)
 
     async def _maintained(self, record: TenantRecord, job: Child, begun: datetime) -> None:
         upkeep, state = self.world.upkeep, self._policy(record)
@@ -141,37 +157,46 @@ class UpkeepReconciler:
         due = upkeep_due.due(state.policy, record, world.backups, world.upkeep, world.now(), world.seconds())
         if due is None:
             return Result(gone=True)
-        self._check_room(record)
-        world.upkeep.begin(record.key, record.pool)
+        restores = due.verify is not None and state.policy.spec.verification.level == "Restore"
+        self._check_room(record, restores=restores)
+        world.upkeep.begin(record.key, record.pool, restores=restores)
         try:
             job = await self._build(record, state, due)
             if job is None:
                 world.upkeep.end(record.key)
                 return Result(requeue_after=1.0)
             await self._begin(record, job)
-        except BaseException:
+        except BaseException as error:
             world.upkeep.end(record.key)
-            raise
+            if due.verify is None or not isinstance(error, Refused):
+                raise
+            # It rests, and the policy says why.
+            world.upkeep.failed(record.key, due.verify.name, error.reason, error.message, world.seconds())
+            self._ended(record)
+            return Result(requeue_after=1.0)
         what = f"verifies {due.verify.name} again" if due.verify is not None else "maintains the repository"
         return Result(requeue_after=LOOK_AGAIN * 5, changes=(what,))
 
-    def _check_room(self, record: TenantRecord) -> None:
+    def _check_room(self, record: TenantRecord, *, restores: bool) -> None:
         """
+        Args:
+            restores: it takes connections as a backup does, and a place among those that run.
+
         Raises:
             Waiting: ``RestoreRuns`` or ``BackupRuns`` of the same tenant, or ``PoolBusy``.
         """
-        world, nobody = self.world, Key("TenantBackup", "", "")
+        world = self.world
         if (restore := world.restores.of(record.key)) is not None:
             raise Waiting("RestoreRuns", f"TenantRestore {restore.key.name} has the tenant.", LOOK_AGAIN)
-        for other, _ in world.backups.running(but=nobody):
+        for other, _ in world.backups.running(but=backup_begin.NOBODY):
             known = world.backups.get(other)
             if known is not None and known.tenant == record.key:
                 raise Waiting("BackupRuns", f"TenantBackup {other.name} runs.", LOOK_AGAIN)
         pool = world.pools.get(record.pool)
-        if (
-            pool is None
-            or world.upkeep.beside(record.pool, record.key) >= pool.facts.pool.spec.backups.max_concurrent
-        ):
+        beside = world.upkeep.beside(record.pool, record.key)
+        if restores:
+            beside = max(beside, backup_begin.connected_beside(world, record.pool, record.key))
+        if pool is None or beside >= pool.facts.pool.spec.backups.max_concurrent:
             raise Waiting(
                 "PoolBusy", f"Other repositories of HostingPool {record.pool} are looked after.", LOOK_AGAIN
             )
@@ -180,7 +205,7 @@ class UpkeepReconciler:
         """The Job with its work; ``None`` where there is nothing to be done after all."""
         world = self.world
         assert state.store is not None
-        context, _, _ = await backup_begin.context_for(world, record)
+        context, _, postgres = await backup_begin.context_for(world, record)
         plan = UpkeepPlan(context, state, state.store)
         pods = await self._pods_at_work(record)
         if due.verify is None:
@@ -192,8 +217,11 @@ class UpkeepReconciler:
         if live is None:
             return None
         backup = ActiveBackup.of(live).backup
-        credentials = await backup_begin.credentials(plan.backup_plan(backup))
-        return backup_jobs.verify(plan.context, plan.verify(backup, credentials))
+        credentials = await backup_begin.credentials(world, plan.backup_plan(backup))
+        password = ""
+        if plan.backup_plan(backup).restores:
+            password = await scratch_database.make(world, context, postgres)
+        return backup_jobs.verify(plan.context, plan.verify(backup, credentials, password))
 
     def _is_here(self, backup: Manifest, record: TenantRecord, state: PolicyState) -> bool:
         """Whether it was made into this bucket: a TenantBackup may have named another policy."""

@@ -39,18 +39,27 @@ class Upkeep:
 
     _works: dict[Key, str] = field(default_factory=dict)
     """By tenant: its pool."""
+    _restoring: set[Key] = field(default_factory=set)
+    """Of them, those whose Job fills a scratch database."""
     _failures: dict[tuple[Key, str], Failure] = field(default_factory=dict)
     _maintained: dict[Key, datetime] = field(default_factory=dict)
     looked: dict[Key, tuple[int, float, float]] = field(default_factory=dict)
     """By policy, of which generation: when it was last reckoned what is due, and when something will be next."""
 
-    def begin(self, tenant: Key, pool: str) -> None:
-        """A Job for its repository is on its way. No await between the question and this."""
+    def begin(self, tenant: Key, pool: str, *, restores: bool = False) -> None:
+        """A Job for its repository is on its way. No await between the question and this.
+
+        Args:
+            restores: it fills a scratch database, with as many connections as a backup has.
+        """
         self._works[tenant] = pool
+        if restores:
+            self._restoring.add(tenant)
 
     def end(self, tenant: Key) -> None:
         """It has ended."""
         self._works.pop(tenant, None)
+        self._restoring.discard(tenant)
 
     def works(self, tenant: Key) -> bool:
         """Whether one is on its way, or runs."""
@@ -59,6 +68,10 @@ class Upkeep:
     def beside(self, pool: str, but: Key) -> int:
         """How many of a pool's other tenants have one."""
         return sum(where == pool for tenant, where in self._works.items() if tenant != but)
+
+    def restoring(self, pool: str, but: Key) -> int:
+        """Of them, those that take connections as a backup does."""
+        return sum(self._works.get(tenant) == pool for tenant in self._restoring if tenant != but)
 
     def failed(self, tenant: Key, what: str, reason: str, message: str, now: float) -> None:
         """It rests for a while, longer each time."""
@@ -92,7 +105,7 @@ class Upkeep:
 
     def forget(self, tenant: Key) -> None:
         """It is gone."""
-        self._works.pop(tenant, None)
+        self.end(tenant)
         self._maintained.pop(tenant, None)
         for each in [each for each in self._failures if each[0] == tenant]:
             del self._failures[each]

@@ -65,10 +65,10 @@ class UpkeepPlan:
             repository=claim,
         )
 
-    def verify(self, backup: TenantBackup, credentials: Mapping[str, str]) -> Run:
-        """For the Job that verifies a stored backup again."""
+    def verify(self, backup: TenantBackup, credentials: Mapping[str, str], scratch_password: str) -> Run:
+        """For the Job that verifies a stored backup again; as :meth:`BackupPlan.verify`."""
         manifest = backup.status.manifest
-        run = self.backup_plan(backup).verify(manifest.key, manifest.sha256, credentials)
+        run = self.backup_plan(backup).verify(manifest.key, manifest.sha256, credentials, scratch_password)
         return replace(run, uid=self.context.claim, kind=UPKEEP)
 
     def backup_plan(self, backup: TenantBackup) -> BackupPlan:

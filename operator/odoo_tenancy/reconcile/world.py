@@ -21,6 +21,7 @@ from odoo_tenancy.reconcile.report import is_problem
 from odoo_tenancy.reconcile.restore_memory import Restores
 from odoo_tenancy.reconcile.server_state import OwnServers
 from odoo_tenancy.reconcile.upkeep_memory import Upkeep
+from odoo_tenancy.services.object_store import Credentials
 from odoo_tenancy.services.postgres import PostgresAddress, PostgresServer
 from odoo_tenancy.services.redis import DedicatedServer, RedisAddress, RedisServer
 
@@ -124,6 +125,10 @@ class World:
     """By policy: how far its store was gone through."""
     own_redis: dict[Key, OwnRedis] = field(default_factory=dict)
     """By tenant."""
+    logins: dict[str, Credentials] = field(default_factory=dict)
+    """By claim: by what a tenant's Jobs last got at the store, where it has a login of its own."""
+    sweeping: set[str] = field(default_factory=set)
+    """Claims whose scratch database is being dropped, as no verification uses it."""
     own_servers: OwnServers = field(default_factory=OwnServers)
     """PostgreSQL servers of single tenants."""
 

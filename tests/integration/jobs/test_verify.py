@@ -218,6 +218,52 @@ async def test_a_store_that_does_not_answer_says_nothing_of_the_backup(world: Ba
     assert (found.reason, found.result, found.again) == ("StoreUnreachable", "Error", True)
 
 
+class LosingAfterRestore:
+    """Takes a row out of what was just restored, as no server does by itself."""
+
+    def __init__(self, world: BackupWorld) -> None:
+        self.world = world
+
+    def before_write(self, description: str) -> None:
+        """Nothing yet."""
+
+    def after_write(self, description: str) -> None:
+        if description.startswith("pg_restore into"):
+            with self.world.connect("t_scratch") as connection:
+                connection.execute("DELETE FROM res_partner WHERE id = 7")
+
+
+def restore_work(world: BackupWorld, made: BackupOutcome) -> VerifyWork:
+    world.create_database("t_scratch")
+    return world.verify_work(made, "Restore").model_copy(
+        update={"database": world.database_place("t_scratch")}
+    )
+
+
+async def test_what_is_restored_is_counted_there(world: BackupWorld) -> None:
+    work = restore_work(world, await world.backup())
+    found = await Verification(
+        work, world.repository, world.bucket, world.environment, hook=LosingAfterRestore(world)
+    ).run()
+    assert (found.reason, found.result) == ("RowsDiffer", "Failed"), found.message
+    assert "t_scratch" in found.message
+    assert "public.res_partner" in found.message
+
+
+async def test_what_can_be_read_and_not_restored_fails(world: BackupWorld) -> None:
+    with world.connect() as connection:
+        connection.execute(
+            "CREATE FUNCTION is_known() RETURNS boolean LANGUAGE plpgsql AS"
+            " $f$ BEGIN RETURN EXISTS (SELECT FROM res_partner); END $f$"
+        )
+        connection.execute("CREATE TABLE fussy AS SELECT 1 AS id")
+        connection.execute("ALTER TABLE fussy ADD CHECK (is_known())")
+    made = await world.backup()
+    assert (await verify(world, world.verify_work(made))).result == "Passed"
+    found = await verify(world, restore_work(world, made))
+    assert (found.reason, found.result) == ("RestoreFailed", "Failed"), found.message
+
+
 async def test_a_scratch_database_of_somebody_else_is_left_alone(world: BackupWorld) -> None:
     world.create_database("t_scratch")
     with world.connect("t_scratch") as connection:

@@ -198,6 +198,14 @@ async def test_its_job_gets_a_session_that_only_reads_what_is_the_originals(monk
     assert bound["AWS_SESSION_TOKEN"] == "token"
 
 
+async def test_its_job_gets_the_originals_own_key_and_never_the_policys_instead() -> None:
+    source, own = cast(Any, SimpleNamespace()), Credentials("acme", "acme's secret")
+    origin = Origin(source, policy("PerTenantSecret"), CLAIM, f"eu/{CLAIM}", own)
+    assert await origin.credentials() == own.environment
+    with pytest.raises(Refused, match="SecretMissing"):
+        await Origin(source, policy("PerTenantSecret"), CLAIM, f"eu/{CLAIM}").credentials()
+
+
 def test_a_job_that_failed_says_why_and_whether_it_may_pass() -> None:
     words = json.dumps({"reason": "ManifestChanged", "message": "Somebody moved it."})
     found = bootstrap_run.failure(JOB, FAILED, words, 60.0)

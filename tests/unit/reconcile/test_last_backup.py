@@ -26,6 +26,7 @@ from odoo_tenancy.reconcile.backup_memory import Policies, PolicyState, StoreAcc
 from odoo_tenancy.reconcile.credentials import Vault, retain
 from odoo_tenancy.reconcile.last_backup import LastBackup
 from odoo_tenancy.reconcile.world import World
+from odoo_tenancy.services.object_store import Credentials
 from odoo_tenancy.services.restic import derived_password
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -65,6 +66,7 @@ class Outside:
         for state in states:
             self.policies.remember(state)
         self.last_backups: dict[str, object] = {}
+        self.logins: dict[str, Credentials] = {}
         self.at = NOW
         self.options = SimpleNamespace(namespace="operator")
 
@@ -101,6 +103,20 @@ def test_what_is_kept_follows_the_policy_and_outlives_it() -> None:
     assert kept(policy(timeout="1h"), vault=vault).last_policy != vault.last_policy
     renewed = replace(policy(), store=replace(ACCESS, secret_key="another"))
     assert "another" in kept(renewed, vault=vault).last_policy
+
+
+def test_a_login_of_its_own_is_kept_as_it_was_last_used() -> None:
+    store = policy().policy.spec.store.model_dump(mode="json", by_alias=True, exclude_none=True)
+    store["s3"]["access"] = "PerTenantSecret"
+    own = policy(store=store)
+    outside = world(own)
+    assert kept_policy.login_of(kept_policy.with_policy(outside, ACME, VAULT)) is None
+    outside.logins[VAULT.claim] = Credentials("id", "tenant's own")
+    vault = kept_policy.with_policy(outside, ACME, VAULT)
+    assert kept_policy.login_of(vault) == Credentials("id", "tenant's own")
+    outside.logins.clear()  # an operator that has just started
+    assert kept_policy.with_policy(outside, ACME, vault) is vault
+    assert kept_policy.login_of(kept(policy(), vault=vault)) is None, "it has none any more"
 
 
 @pytest.mark.parametrize(

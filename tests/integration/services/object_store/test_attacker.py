@@ -198,7 +198,7 @@ def expected() -> dict[str, dict[str, str]]:
 
 def own_key_policy(prefix: str, principal: str = "") -> dict[str, Any]:
     """That of the page; as a bucket's policy it names whom it is for."""
-    [block] = re.findall(r"```json\n(.*?)```", PAGE, re.S)
+    block, _ = re.findall(r"```json\n(.*?)```", PAGE, re.S)
     for name, value in {"BUCKET": LOCKED, "PREFIX": prefix, "DAYS": "2", "MOST": "30"}.items():
         block = block.replace(name, value)
     found: dict[str, Any] = json.loads(block)

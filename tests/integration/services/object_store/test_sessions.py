@@ -3,6 +3,8 @@ overwrites. Each is done as the administrator too, to show that it does somethin
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,9 +22,11 @@ from odoo_tenancy.services.object_store import (
     SessionRefused,
     StoreAccessDenied,
     assume_role,
+    session_policy,
 )
 from odoo_tenancy.services.object_store.sessions import Purpose
 
+PAGE = (Path(__file__).parents[4] / "docs" / "security-backups.md").read_text(encoding="utf-8")
 ROLE = "arn:aws:iam::000000000000:role/odoo-backups"
 CONTENT = b"what is in it"
 
@@ -214,6 +218,13 @@ async def test_a_store_without_sessions(versitygw: S3Process, make_bucket: MakeB
     address = make_bucket(versitygw).address
     with pytest.raises(SessionRefused, match="Static"):
         await assume_role(address, ROLE, "eu/a", "Read", timedelta(0), "acme")
+
+
+def test_a_key_of_a_tenants_own_may_do_what_a_session_may() -> None:
+    """As docs/security-backups.md says it, for who makes one: so what holds of a session here holds of it."""
+    _, block = re.findall(r"```json\n(.*?)```", PAGE, re.S)
+    said = block.replace("BUCKET", LOCKED).replace("PREFIX/CLAIM", "eu/acme")
+    assert json.loads(said) == json.loads(session_policy(LOCKED, "eu/acme", "Backup"))
 
 
 async def test_restic_in_a_session(
