@@ -110,12 +110,15 @@ async def chosen_of_tenant(look: Look, original: str) -> str:
 
 
 def newest_good(world: World, tenant: OdooTenant) -> BackupRecord | None:
-    """A tenant's newest backup that counts, if it is no older than its ``objectives.rpo``."""
-    since = world.now() - rpo_of(tenant)
+    """A tenant's own newest backup that counts, if it is no older than its ``objectives.rpo``: none of a former tenant of
+    its name."""
+    now = world.now()
+    since = now - rpo_of(tenant)
     good = [
         (record.recovery_point, record)
         for record in world.backups.of_tenant(tenant.key)
-        if record.recoverable and record.recovery_point is not None and record.recovery_point >= since
+        if record.counts(now) and record.claim == tenant.status.claim
+        if record.recovery_point is not None and record.recovery_point >= since
     ]
     return max(good, key=lambda each: each[0], default=(None, None))[1]
 

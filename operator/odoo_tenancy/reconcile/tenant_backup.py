@@ -135,7 +135,7 @@ class BackupReconciler:
         job = await backup_run.run(self.world, active, STORING, named, build)
         left = await backup_run.outcome(self.world, job, BackupOutcome)
         backup_run.check_stored(left, job)
-        backup_status.stored(self.world, active, left)
+        backup_status.stored(self.world, active, left, plan.place.store.bucket)
         return left
 
     async def _verify(

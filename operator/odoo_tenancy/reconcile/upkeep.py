@@ -21,7 +21,8 @@ from odoo_tenancy.desired import backup_jobs, labels
 from odoo_tenancy.desired.backup_jobs import BackupJob
 from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, upkeep_due
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
-from odoo_tenancy.reconcile.backup_memory import PolicyState
+from odoo_tenancy.reconcile.backup_memory import PolicyState, record_of
+from odoo_tenancy.reconcile.backup_place import may_lie_here
 from odoo_tenancy.reconcile.backup_run import JobEnded
 from odoo_tenancy.reconcile.diagnosis import is_alive
 from odoo_tenancy.reconcile.follow_store import follow, objects_of
@@ -138,7 +139,9 @@ class UpkeepReconciler:
         world, state = self.world, self._policy(record)
         if state is None or state.problem is not None or state.store is None:
             return Result(gone=True)
-        due = upkeep_due.due(state.policy, record, world.backups, world.upkeep, world.now(), world.seconds())
+        due = upkeep_due.due(
+            state.policy, record, world.backups, world.policies, world.upkeep, world.now(), world.seconds()
+        )
         if due is None:
             return Result(gone=True)
         self._check_room(record)
@@ -185,7 +188,8 @@ class UpkeepReconciler:
         pods = await self._pods_at_work(record)
         if due.verify is None:
             objects = await objects_of(world, record)
-            known = known_backups((b for b in objects if self._is_here(b, record, state)), plan.manifests)
+            here = (each for each in objects if self._may_lie_here(each, record, state))
+            known = known_backups(here, plan.manifests)
             return backup_jobs.maintain(plan.context, plan.maintain(known, pods, world.now()))
         ref = ObjectRef(API_VERSION, "TenantBackup", due.verify.namespace, due.verify.name)
         live = await world.cluster.get(ref)
@@ -195,13 +199,8 @@ class UpkeepReconciler:
         credentials = await backup_begin.credentials(plan.backup_plan(backup))
         return backup_jobs.verify(plan.context, plan.verify(backup, credentials))
 
-    def _is_here(self, backup: Manifest, record: TenantRecord, state: PolicyState) -> bool:
-        """Whether it was made into this bucket: a TenantBackup may have named another policy."""
-        named = (backup["spec"].get("policyRef") or {}).get("name") or record.policy
-        other = self.world.policies.get(record.key.namespace, named)
-        mine = state.policy.spec.store.s3
-        theirs = other.policy.spec.store.s3 if other is not None else mine
-        return (theirs.endpoint, theirs.bucket) == (mine.endpoint, mine.bucket)
+    def _may_lie_here(self, backup: Manifest, record: TenantRecord, state: PolicyState) -> bool:
+        return may_lie_here(self.world.policies, record_of(backup), record.claim, state.policy)
 
     async def _pods_at_work(self, record: TenantRecord) -> list[str]:
         """Names of pods that may still hold a lock. Asked afresh: what happens next removes data.

@@ -55,8 +55,12 @@ def backup(
 def good(name: str, age: timedelta, **over: Any) -> Manifest:
     """Completed, and read back."""
     point = text(NOW - age)
-    check = {"result": "Passed", "checkedAt": point}
-    return backup(name, "Completed", recoveryPoint=point, completionTime=point, verification=check, **over)
+    said = {
+        "verification": {"result": "Passed", "checkedAt": point},
+        "manifest": {"key": f"{'0' * 32}/manifests/{name}.json", "sha256": "a" * 64, "bucket": "backups"},
+        **over,
+    }
+    return backup(name, "Completed", recoveryPoint=point, completionTime=point, **said)
 
 
 def bad(name: str, age: timedelta, reason: str, *, checked: bool = False) -> Manifest:
@@ -303,6 +307,9 @@ BROKEN = PolicyState(policy().policy, problem=Waiting("SecretMissing", "Secret s
         (policy(), [good("a", HOUR, manifest={"key": FORMER})], ("False", "RecoveryPointTooOld")),
         (policy(), [good("a", HOUR), rotten("b", 90 * HOUR)], ("False", "NotVerified")),
         (policy(), [rotten("b", HOUR)], ("False", "NotVerified")),
+        (policy(), [good("a", -HOUR)], ("False", "RecoveryPointAhead")),
+        (policy(), [good("a", 9 * HOUR), good("b", -HOUR)], ("False", "RecoveryPointAhead")),
+        (policy(), [good("a", HOUR), good("b", -HOUR)], ("True", "Verified")),
         (policy(), [], ("False", "RecoveryPointTooOld")),
         (policy(HOUR), [], ("Unknown", "NoBackupYet")),
         (BROKEN, [], ("False", "PolicyNotReady")),

@@ -86,7 +86,7 @@ def test_only_what_counts_as_a_backup_is_restored(body: Any, reason: str, kind: 
 
 
 def test_a_copy_of_a_tenant_is_made_of_its_newest_good_backup_within_what_it_promises() -> None:
-    original = tenant("acme", objectives={"rpo": "4h"})
+    original = tenant("acme", objectives={"rpo": "4h"}, status={"claim": "0" * 32})
 
     def newest(*bodies: Any) -> str:
         world = SimpleNamespace(backups=remembered(*bodies), now=lambda: NOW)
@@ -96,6 +96,9 @@ def test_a_copy_of_a_tenant_is_made_of_its_newest_good_backup_within_what_it_pro
     recent = (good("older", 3 * HOUR), good("newer", HOUR), bad("newest", HOUR / 2, "StoreFull"))
     assert newest(*recent) == "newer"
     assert newest(good("stale", 5 * HOUR)) == ""
+    former = {"key": f"{'f' * 32}/manifests/former.json"}
+    assert newest(good("former", HOUR, manifest=former), good("own", 2 * HOUR)) == "own"
+    assert newest(good("to-come", -HOUR), good("own", 2 * HOUR)) == "own"
     assert newest() == ""
 
 
