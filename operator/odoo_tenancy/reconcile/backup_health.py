@@ -104,7 +104,7 @@ def _tell_of_none(
     """There is nothing that could be restored."""
     name = state.policy.metadata.name
     begun = [tenant.metadata.creation_timestamp or now, state.policy.metadata.creation_timestamp or now]
-    if last is not None and _has_failed(last):
+    if last is not None and (_has_failed(last) or last.checked is not None):
         message = (
             f"No backup of this tenant is good yet; the last one, {last.key.name}, failed: {last.reason}"
         )

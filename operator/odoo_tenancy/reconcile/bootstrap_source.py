@@ -23,6 +23,7 @@ from odoo_tenancy.cluster.failures import Conflict
 from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired import names
 from odoo_tenancy.desired.restore_jobs import Source
+from odoo_tenancy.reconcile.backup_begin import check_not_maintained
 from odoo_tenancy.reconcile.backup_health import rpo_of
 from odoo_tenancy.reconcile.backup_memory import BackupRecord, PolicyState
 from odoo_tenancy.reconcile.backup_policy import address_of
@@ -164,6 +165,20 @@ def check_usable(record: BackupRecord | None, key: Key) -> None:
             "fromTenant: delete it, and another one is made; else make a new OdooTenant that names another.",
             LOOK_AGAIN,
         )
+
+
+def check_source_at_rest(look: Look, backup: str) -> None:
+    """Nothing is removed from the repository that it lies in while it is read.
+
+    Raises:
+        Waiting: ``RepositoryMaintained``.
+    """
+    world = look.world
+    record = world.backups.get(Key("TenantBackup", look.tenant.metadata.namespace, backup))
+    if record is None or not record.claim:
+        return
+    for original in world.tenants.with_claim(record.claim):
+        check_not_maintained(world, original)
 
 
 async def origin_of(look: Look, backup: str) -> Origin:

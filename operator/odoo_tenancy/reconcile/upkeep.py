@@ -94,8 +94,11 @@ class UpkeepReconciler:
     async def _maintained(self, record: TenantRecord, job: Child, begun: datetime) -> None:
         upkeep, state = self.world.upkeep, self._policy(record)
         try:
-            await backup_run.outcome(self.world, job, MaintainOutcome)
+            left = await backup_run.outcome(self.world, job, MaintainOutcome)
+            await self._broken(record, left.broken)
         except JobEnded as ended:
+            if (done := await backup_run.left_by(self.world, job, MaintainOutcome)) is not None:
+                await self._broken(record, done.broken)
             upkeep.failed(record.key, MAINTENANCE, ended.reason, ended.message, self.world.seconds())
         else:
             ref = ObjectRef(API_VERSION, "OdooTenant", record.key.namespace, record.key.name)
@@ -105,6 +108,15 @@ class UpkeepReconciler:
         # Also one that failed may have forgotten some before.
         if state is not None:
             await follow(self.world, record, state)
+
+    async def _broken(self, record: TenantRecord, names: tuple[str, ...]) -> None:
+        """Of these only a part is left: nobody may count on them until the next verification."""
+        for name in names:
+            message = (
+                "maintenance found that the repository lacks a snapshot of it, as somebody forgot or hid that: in a bucket "
+                "with versions it can be brought back (docs/security-backups.md); else use another backup."
+            )
+            await self._tell(record, name, Verification(result="Failed", message=message), "SnapshotMissing")
 
     async def _verified(self, record: TenantRecord, job: Child, name: str) -> None:
         """What came out goes into the backup's status; that it could not be looked at says nothing of it."""
@@ -119,6 +131,9 @@ class UpkeepReconciler:
                 return
             found, reason = ended.verification, ended.reason
         self.world.upkeep.succeeded(record.key, name)
+        await self._tell(record, name, found, reason)
+
+    async def _tell(self, record: TenantRecord, name: str, found: Verification, reason: str) -> None:
         ref = ObjectRef(API_VERSION, "TenantBackup", record.key.namespace, name)
         live = await self.world.cluster.get(ref)
         if live is not None:

@@ -8,14 +8,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.unit.reconcile.test_backup import NOW, TENANT, good, policy, text
+from tests.unit.reconcile.test_backup import NOW, TENANT, good, policy, tenant, text
 
-from odoo_tenancy.api.meta import Key, Manifest
+from odoo_tenancy.api.meta import API_VERSION, Key, Manifest
 from odoo_tenancy.api.policy import Store
-from odoo_tenancy.reconcile import follow_store, upkeep_due, upkeep_turns, upkeep_work
+from odoo_tenancy.cluster.status import merged
+from odoo_tenancy.reconcile import backup_health, follow_store, upkeep_due, upkeep_turns, upkeep_work
 from odoo_tenancy.reconcile.backup_memory import Backups, Policies, PolicyState
 from odoo_tenancy.reconcile.memory import Reservation, TenantRecord
 from odoo_tenancy.reconcile.report import Report
+from odoo_tenancy.reconcile.upkeep import UpkeepReconciler
 from odoo_tenancy.reconcile.upkeep_due import Due
 from odoo_tenancy.reconcile.upkeep_memory import MAINTENANCE, UPKEEP, Upkeep
 from odoo_tenancy.reconcile.upkeep_work import known_backups
@@ -307,3 +309,34 @@ def test_the_moment_of_a_maintenance_is_read_back_from_the_status():
     upkeep.maintained(TENANT, earlier)
     assert upkeep.last_maintained(record(maintained=later)) == later
     assert upkeep.last_maintained(record()) == earlier
+
+
+async def test_a_backup_that_lost_a_part_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maintenance found it, whether or not it came to its end."""
+    body = good("a", HOUR)
+    body["metadata"] |= {"generation": 1}
+    body["spec"] |= {"reason": "OnDemand"}
+    backups, policies, told = stored(body), Policies(), list[str]()
+    policies.remember(policy())
+
+    async def patch_status(_: Any, difference: Manifest) -> Manifest:
+        status = merged(body["status"], difference)
+        return {**body, "metadata": body["metadata"] | {"resourceVersion": "2"}, "status": status}
+
+    async def get(_: Any) -> Manifest:
+        return {"apiVersion": API_VERSION, "kind": "TenantBackup", **body}
+
+    async def publish(_: Any, __: str, reason: str, ___: str) -> None:
+        told.append(reason)
+
+    world = cast(Any, SimpleNamespace(
+        cluster=SimpleNamespace(get=get, patch_status=patch_status), events=SimpleNamespace(publish=publish),
+        backups=backups, policies=policies, now=lambda: NOW, enqueue=lambda _: None,
+    ))  # fmt: skip
+    report = Report()
+    await UpkeepReconciler(world)._broken(record(), ("a",))
+    backup_health.tell(world, tenant(), report)
+    assert told == ["SnapshotMissing"]
+    found = report.findings["BackupHealthy"]
+    assert (found.status, found.reason) == ("False", "NotVerified")
+    assert "SnapshotMissing" in found.message
