@@ -62,6 +62,8 @@ class StoredDocument(ApiModel):
     """Its key in the bucket."""
     sha256: Annotated[str, Schema(maxLength=64)] = ""
     """SHA-256 of its bytes, in hexadecimal digits."""
+    bucket: Annotated[str, Schema(maxLength=63)] = ""
+    """In which bucket it was written; empty where an earlier version wrote it."""
 
 
 class BackupProgress(ApiModel):

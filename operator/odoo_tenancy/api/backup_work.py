@@ -29,6 +29,10 @@ class PrepareWork(ApiModel):
 
     repository: RepositoryPlace
     recovery: tuple[RecoveryPassword, ...] = ()
+    pods_alive: tuple[str, ...] = ()
+    """Names of the pods that may be at work in the repository."""
+    pod_prefixes: tuple[str, ...] = ()
+    """How the names of pods begin that work there for the operator: such a one that isn't alive is gone."""
 
 
 class PrepareOutcome(Outcome):
@@ -38,6 +42,8 @@ class PrepareOutcome(Outcome):
     """There was no repository before."""
     recovery_keys: tuple[str, ...] = ()
     """Ids of those that were seen to open it."""
+    locks_removed: int = 0
+    """restic's own, of Jobs that are gone."""
 
 
 class Circumstances(ApiModel):

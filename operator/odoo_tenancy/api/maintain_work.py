@@ -91,7 +91,7 @@ class MaintainOutcome(Outcome):
     locks_removed: int = 0
     """restic's own, of Jobs that are gone."""
     broken: tuple[str, ...] = ()
-    """Backups that stay and lack a snapshot; the first of them."""
+    """Backups that stay, were good when they were last looked at, and lack a snapshot now; the first of them."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Of each step."""
 

@@ -1,4 +1,5 @@
-"""Object Lock for as long as something is kept: of everything in a repository that its snapshots need."""
+"""Object Lock for as long as something is kept: of everything in a repository that its snapshots need, and of the
+manifests, without which nobody knows of a backup."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 
 from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.maintain_work import LockTerms, MaintainWork
+from odoo_tenancy.jobs.stored_sets import StoredSets
 from odoo_tenancy.services.object_store import Bucket, Extension, LedgerStore, StoredObject, Wanted, extend
 
 _FOLDERS = ("index", "keys", "snapshots")
@@ -44,6 +46,25 @@ async def extend_locks(
     return done.extended
 
 
+async def extend_manifests(bucket: Bucket, work: MaintainWork, found: StoredSets, now: datetime) -> int:
+    """The same of the manifests. Of one that can't be believed, or is hidden, it is the version that was locked before.
+
+    Raises:
+        Refused: ``RepositoryTampered``, after all that could be done was done.
+        OperatorError: the store refuses to make a lock longer.
+    """
+    terms, prefix = work.immutability, work.manifests
+    assert terms is not None
+    seen = {f"{prefix}{each.name}.json": each.version for each in found.sets}
+    doubtful = {*found.changed, *found.hidden} & work.backups.keys()  # what nobody knows of is anybody's
+    needed = {*seen, *(f"{prefix}{name}.json" for name in doubtful)}
+    ledgers = LedgerStore(bucket, work.prefix, work.claim, "manifests")
+    wanted = _wanted(terms, now)
+    done = await extend(bucket, prefix, needed, await ledgers.load(), wanted, ledgers.save, seen)
+    _check(done, prefix)
+    return done.extended
+
+
 def _needed(prefix: str, objects: Iterable[StoredObject], packs: Iterable[str]) -> set[str]:
     folders = tuple(f"{prefix}{folder}/" for folder in _FOLDERS)
     found = {each.key for each in objects if each.key.startswith(folders)}
@@ -72,7 +93,7 @@ def _check(done: Extension, prefix: str) -> None:
     if said:
         raise Refused(
             "RepositoryTampered",
-            f"Of the objects in {prefix} that kept backups need, {'; '.join(said)}. Somebody else than restic did that."
-            " Their former versions are locked: copy the prefix as it was before (docs/security-backups.md), and take the"
-            " key away from who did it.",
+            f"Of the objects in {prefix} that kept backups need, {'; '.join(said)}. Neither restic nor the operator did"
+            " that. Their former versions are locked: copy the prefix as it was before (docs/security-backups.md), and take"
+            " the key away from who did it.",
         )

@@ -27,15 +27,17 @@ from odoo_tenancy.api.maintain_work import ForgottenBackups, MaintainOutcome, Ma
 from odoo_tenancy.api.observe import WriteHook
 from odoo_tenancy.api.work import DONE
 from odoo_tenancy.jobs.entry import run_job
-from odoo_tenancy.jobs.lasting_locks import extend_locks, is_needed
+from odoo_tenancy.jobs.lasting_locks import extend_locks, extend_manifests, is_needed
 from odoo_tenancy.jobs.report import ProgressLines, timed
 from odoo_tenancy.jobs.retention import StoredSet, staying
-from odoo_tenancy.jobs.stale_locks import remove_stale_locks
+from odoo_tenancy.jobs.stale_locks import locked_by, remove_stale_locks
 from odoo_tenancy.jobs.stored_sets import StoredSets, read_sets
 from odoo_tenancy.services.object_store import Bucket, BucketAddress, Clocks, StoredObject
 from odoo_tenancy.services.restic import Repository
 
 _SHOWN = 5
+_TOLD = 16
+"""Names that have room in a termination message; of more the next run tells."""
 _AT_ONCE = 500
 """Ids for one restic: they are words of its command line."""
 _REMEMBERED = 5000
@@ -53,6 +55,8 @@ class Maintenance:
     done: MaintainOutcome = field(default_factory=lambda: MaintainOutcome(reason=DONE, message=""))
     seconds: dict[str, float] = field(default_factory=dict)
     _problems: list[OperatorError] = field(default_factory=list)
+    _stored: StoredSets | None = None
+    """As far as it was read, without what was forgotten since."""
 
     async def run(self) -> MaintainOutcome:
         """All of it, as far as it goes; with the first problem as its reason."""
@@ -86,12 +90,11 @@ class Maintenance:
 
     async def _maintain(self) -> None:
         clocks = await self.bucket.clock(f"{self.work.repository.path}/")
-        with self._step("locks"):
-            removed = await self._remove_locks(clocks.store)
-            self._found(locks_removed=removed)
         before = await self._objects()
-        done = await self._attempt("forget", self._forget(clocks)) and await self._attempt(
-            "prune", self.repository.prune()
+        done = (
+            await self._attempt("locks", self._remove_locks(clocks.store))
+            and await self._attempt("forget", self._forget(clocks))
+            and await self._attempt("prune", self.repository.prune())
         )
         after = await self._objects()
         left = sum(each.bytes for each in after)
@@ -100,13 +103,32 @@ class Maintenance:
         if done:
             self._check_removed(after, packs)
         if self.work.immutability is not None:
-            with self._step("extend"):
-                extended = await extend_locks(self.bucket, self.work, after, packs, clocks.store)
-                self._found(locks_extended=extended)
+            await self._attempt("extend", self._extend(after, packs, clocks.store))
+            await self._attempt("manifests", self._extend_manifests(clocks.store))
 
-    async def _remove_locks(self, now: datetime) -> int:
+    async def _remove_locks(self, now: datetime) -> None:
+        """
+        Raises:
+            RepositoryLocked: somebody is at work there.
+        """
         work = self.work
-        return await remove_stale_locks(self.repository, self.bucket, work.pods_alive, work.pod_prefixes, now)
+        found = await remove_stale_locks(
+            self.repository, self.bucket, work.pods_alive, work.pod_prefixes, now
+        )
+        self._found(locks_removed=found.removed)
+        if found.living:
+            raise locked_by(found.living[0], work.repository.path)
+
+    async def _extend(self, objects: Sequence[StoredObject], packs: frozenset[str], now: datetime) -> None:
+        extended = await extend_locks(self.bucket, self.work, objects, packs, now)
+        self._found(locks_extended=self.done.locks_extended + extended)
+
+    async def _extend_manifests(self, now: datetime) -> None:
+        if self._stored is None:  # somebody is at work there, so that nothing was forgotten
+            record = await self._record()
+            self._stored = await read_sets(self.bucket, self.work, (), record.backups)
+        extended = await extend_manifests(self.bucket, self.work, self._stored, now)
+        self._found(locks_extended=self.done.locks_extended + extended)
 
     async def _attempt(self, step: str, work: Coroutine[None, None, None]) -> bool:
         """Whether it came to its end. Whatever keeps it from that, locks are made longer all the same."""
@@ -132,22 +154,29 @@ class Maintenance:
         work, now = self.work, min(clocks.store, clocks.ours)
         record = await self._record()
         found = await read_sets(self.bucket, work, await self.repository.snapshots(), record.backups)
+        self._stored = found
         kept = staying(found.sets, work.keep, now)
         going = [each for each in found.sets if each.name not in kept]
         strays = found.strays(now, timedelta(seconds=work.strays_after_seconds))
         needed = {identifier for each in found.sets if each.name in kept for identifier in each.snapshots}
         doomed = {identifier for each in going for identifier in each.snapshots - each.missing} - needed
         self._say_what_is_wrong(found)
-        broken = sorted(each.name for each in found.sets if each.name in kept and each.missing)
-        self._found(kept=len(found.sets) - len(going) + len(found.changed), broken=tuple(broken[:_SHOWN]))
+        broken = sorted(each.name for each in found.sets if each.name in kept and self._broke(each))
+        self._found(kept=len(found.sets) - len(going) + len(found.changed), broken=tuple(broken[:_TOLD]))
         remaining = await self._remove(sorted(doomed | strays))
         gone = [each for each in going if not each.snapshots & remaining]
         await self._remember(record, gone)
+        self._stored = found.without({each.name for each in gone})
         for each in gone:
             await self.bucket.hide(f"{work.manifests}{each.name}.json")
         self._found(forgotten=len(gone), strays=len(strays - remaining))
         if remaining & (doomed | strays):
             raise self._still_there(len(remaining & (doomed | strays)), "snapshots")
+
+    def _broke(self, each: StoredSet) -> bool:
+        """It was good when it was last looked at, and lacks a part."""
+        known = self.work.backups.get(each.name)
+        return bool(each.missing) and known is not None and known.verified
 
     async def _remove(self, doomed: Sequence[str]) -> frozenset[str]:
         """Forget snapshots; those that are there all the same: restic ends well also where it could remove none."""

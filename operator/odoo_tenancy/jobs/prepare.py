@@ -1,7 +1,8 @@
 """Make a tenant's repository, or open one that is there: ``python -m odoo_tenancy.jobs.prepare``.
 
 Runs in the operator's namespace, as the only one that makes repositories and adds keys. Afterwards the tenant's key opens
-it, and so does the password of every recovery key. Killed at any point it goes on where it was.
+it, and so does the password of every recovery key, and no lock stands there of a Job of ours that is gone. Killed at any
+point it goes on where it was.
 
 A repository that none of these passwords opens is a stranger's, and stays as it is.
 """
@@ -18,6 +19,7 @@ from odoo_tenancy.api.backup_work import PrepareOutcome, PrepareWork, RecoveryPa
 from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.observe import WriteHook
 from odoo_tenancy.jobs.entry import run_job
+from odoo_tenancy.jobs.stale_locks import remove_stale_locks
 from odoo_tenancy.services.object_store import Bucket, BucketAddress
 from odoo_tenancy.services.restic import Repository, RepositoryPasswordWrong
 
@@ -51,14 +53,16 @@ async def prepare(
     remains = await _remains(bucket, work.repository.path)
     repository = Repository(work.repository, environment=environment, hook=hook)
     made = await _open_or_make(repository, work.recovery, bucket, remains)
+    removed = 0 if made else await _remove_locks(work, repository, bucket)
     for each in work.recovery:
         if not await _opens(repository, each):
             await repository.add_key(Path(each.password_file), user=RECOVERY_USER, host=each.id)
     ids = tuple(each.id for each in work.recovery)
     return PrepareOutcome(
         reason="Done",
-        message=f"The tenant's key and {len(ids)} recovery keys open the repository.",
+        message=f"The tenant's key and {len(ids)} recovery keys open the repository; {removed} locks of the dead went.",
         made=made,
+        locks_removed=removed,
         recovery_keys=ids,
     )
 
@@ -76,6 +80,14 @@ async def _open_or_make(
     await _clear(bucket, repository.place.path, remains)
     await repository.init()
     return True
+
+
+async def _remove_locks(work: PrepareWork, repository: Repository, bucket: Bucket) -> int:
+    """Without it a maintenance that was killed would keep backups waiting until the next one. Who lives is left alone: a
+    backup goes on beside all but what removes."""
+    clocks = await bucket.clock(f"{work.repository.path}/")
+    found = await remove_stale_locks(repository, bucket, work.pods_alive, work.pod_prefixes, clocks.store)
+    return found.removed
 
 
 async def _let_the_tenant_in(repository: Repository, recovery: Sequence[RecoveryPassword]) -> None:

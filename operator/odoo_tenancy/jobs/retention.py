@@ -30,6 +30,8 @@ class StoredSet:
     counts: bool = False
     """The operator knows it, it was found good, and all of it is there."""
     hold: bool = False
+    version: str = ""
+    """Of its manifest, in the bucket."""
 
     @property
     def empty(self) -> bool:

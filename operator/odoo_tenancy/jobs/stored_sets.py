@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -35,6 +35,10 @@ class StoredSets:
         """Whether a snapshot that no manifest names may belong to a backup all the same."""
         return bool(self.changed or self.hidden)
 
+    def without(self, names: Collection[str]) -> StoredSets:
+        """What is left when these are gone."""
+        return replace(self, sets=tuple(each for each in self.sets if each.name not in names))
+
     def strays(self, now: datetime, age: timedelta) -> frozenset[str]:
         """Snapshots that belong to no backup, and are old enough that none is in the making."""
         named = {identifier for each in self.sets for identifier in each.snapshots}
@@ -62,7 +66,7 @@ async def read_sets(
         if stored is None:
             changed.append(name)
         else:
-            found.append(_set(name, document.sha256, stored, known, there))
+            found.append(_set(name, document, stored, known, there))
     hidden = [
         name
         for name, known in work.backups.items()
@@ -85,16 +89,17 @@ def _believed(
 
 
 def _set(
-    name: str, sha256: str, manifest: BackupManifest, known: KnownBackup | None, there: Collection[str]
+    name: str, document: Document, manifest: BackupManifest, known: KnownBackup | None, there: Collection[str]
 ) -> StoredSet:
     named = frozenset({manifest.snapshots.database, *manifest.snapshots.filestore})
     missing = frozenset(each for each in named if each not in there)
     return StoredSet(
         name=name,
-        sha256=sha256,
+        sha256=document.sha256,
         recovery_point=manifest.recovery_point,
         snapshots=named,
         missing=missing,
         counts=known is not None and known.verified and not missing,
         hold=known is not None and known.hold,
+        version=document.version,
     )

@@ -25,6 +25,11 @@ class ActiveBackup:
     progress_at: float = 0.0
     """Seconds of a clock that never goes back: no sooner than then is the log read again."""
 
+    stuck: float | None = None
+    """Since when what it was begun with can't be found any more, in seconds of a clock that never goes back."""
+    prepares: bool | None = None
+    """Whether a lock stood in its repository when it began, so that it is made ready first; ``None``: not looked yet."""
+
     keep: Callable[[Manifest], Awaitable[None]] | None = None
     """Of a tenant's last backup, of which there is no object: writes it down where the operator finds it again."""
     unsaid: Manifest = field(default_factory=dict)

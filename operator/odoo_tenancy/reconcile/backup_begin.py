@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from odoo_tenancy.api.errors import Refused, Waiting
+from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.api.meta import API_VERSION, Key
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.cluster.objects import ObjectRef
-from odoo_tenancy.desired import names
+from odoo_tenancy.desired import labels, names
 from odoo_tenancy.desired.context import TenantContext
 from odoo_tenancy.desired.effective import effective
 from odoo_tenancy.reconcile import tenant_login
@@ -18,6 +18,7 @@ from odoo_tenancy.reconcile.backup_policy import address_of
 from odoo_tenancy.reconcile.backup_work import BackupPlan
 from odoo_tenancy.reconcile.context import context_of
 from odoo_tenancy.reconcile.credentials import Vault
+from odoo_tenancy.reconcile.diagnosis import is_alive
 from odoo_tenancy.reconcile.memory import PoolState, TenantRecord
 from odoo_tenancy.reconcile.server_state import ServerState
 from odoo_tenancy.reconcile.upkeep_memory import upkeep_runs
@@ -28,6 +29,8 @@ NOBODY = Key("TenantBackup", "", "")
 """No backup that there is."""
 LOOK_AGAIN = 30.0
 """Seconds until a backup that waits for others is looked at again; those that end wake it sooner."""
+_SOON = 5.0
+"""The same of a pod that is about to end."""
 _MARGIN = timedelta(minutes=15)
 """For which a session outlives the Job that it was made for."""
 
@@ -231,6 +234,36 @@ def prepared(world: World, plan: BackupPlan) -> bool:
     claim = plan.context.claim
     vault = world.credentials.known(claim)
     return plan.keys in (world.prepared.get(claim), vault.prepared if vault is not None else "")
+
+
+async def is_locked(world: World, plan: BackupPlan) -> bool:
+    """Whether restic's locks stand in the repository: of a Job that was killed, it may be. One question for each backup."""
+    assert plan.policy.store is not None
+    bucket = world.buckets.of(plan.policy.policy.key, address_of(plan.policy.policy, plan.policy.store))
+    try:
+        async for _ in bucket.objects(f"{plan.path}/locks/"):
+            return True
+    except OperatorError:
+        pass  # a store that does not answer the Job says more of
+    return False
+
+
+async def pods_at_work(world: World, plan: BackupPlan) -> list[str]:
+    """Names of the pods that may hold a lock. Asked afresh: all other locks go.
+
+    Raises:
+        Waiting: ``RepositoryMaintained``: a maintenance that was told to stop has not ended yet.
+    """
+    selector = f"{labels.REPOSITORY}={plan.context.claim}"
+    alive = [pod for pod in await world.cluster.list("v1", "Pod", label_selector=selector) if is_alive(pod)]
+    for pod in alive:
+        if pod["metadata"]["labels"].get(labels.COMPONENT) == "maintain":
+            raise Waiting(
+                "RepositoryMaintained",
+                f"Pod {pod['metadata']['name']}, which maintains the tenant's repository, has not ended yet.",
+                _SOON,
+            )
+    return [pod["metadata"]["name"] for pod in alive]
 
 
 def remember_prepared(world: World, plan: BackupPlan) -> None:

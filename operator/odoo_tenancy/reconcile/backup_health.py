@@ -38,13 +38,15 @@ def tell(world: World, tenant: OdooTenant, report: Report) -> None:
 
 def _tell_of(world: World, tenant: OdooTenant, state: PolicyState, report: Report) -> None:
     backups, now, rpo = _backups_of(world, tenant), world.now(), rpo_of(tenant)
-    point, last = _recovery_point(backups), _last_finished(backups)
+    point, last = _recovery_point(backups, now), _last_finished(backups)
     trouble = (
         f" The last one, {last.key.name}, failed: {last.reason}."
         if last is not None and _has_failed(last)
         else ""
     )
-    if point is None:
+    if (ahead := _ahead(backups, now)) and (point is None or now - point > rpo):
+        _tell_of_ahead(ahead, report)
+    elif point is None:
         _tell_of_none(tenant, state, last, now, rpo, report)
     elif now - point > rpo:
         message = (
@@ -79,6 +81,18 @@ def _tell_of(world: World, tenant: OdooTenant, state: PolicyState, report: Repor
         report.good(CONDITION, "Verified", f"The recovery point of {_text(point)} was verified")
 
 
+def _tell_of_ahead(ahead: BackupRecord, report: Report) -> None:
+    assert ahead.recovery_point is not None
+    report.found(
+        CONDITION,
+        "False",
+        "RecoveryPointAhead",
+        f"TenantBackup {ahead.key.name} says that its recovery point is {_text(ahead.recovery_point)}, which is yet to "
+        "come: how old it is nobody knows, so it does not count. Set the clock of the PostgreSQL server or of the "
+        "operator's node, whichever is wrong; and see who wrote the manifest",
+    )
+
+
 def _tell_of_none(
     tenant: OdooTenant,
     state: PolicyState,
@@ -90,7 +104,7 @@ def _tell_of_none(
     """There is nothing that could be restored."""
     name = state.policy.metadata.name
     begun = [tenant.metadata.creation_timestamp or now, state.policy.metadata.creation_timestamp or now]
-    if last is not None and _has_failed(last):
+    if last is not None and (_has_failed(last) or last.checked is not None):
         message = (
             f"No backup of this tenant is good yet; the last one, {last.key.name}, failed: {last.reason}"
         )
@@ -115,12 +129,12 @@ def _tell_of_none(
 
 def summary(world: World, tenant: OdooTenant) -> Manifest:
     """``status.backup``, as far as anything is known."""
-    backups = _backups_of(world, tenant)
+    backups, now = _backups_of(world, tenant), world.now()
     found = {
         "lastMaintained": tenant.status.backup.last_maintained,
         "lastSuccessful": max((b.completed for b in backups if b.recoverable and b.completed), default=None),
         "lastVerified": max((b.checked for b in backups if b.recoverable and b.checked), default=None),
-        "recoveryPoint": _recovery_point(backups),
+        "recoveryPoint": _recovery_point(backups, now),
     }
     said = {name: _text(moment) for name, moment in found.items() if moment is not None}
     return {"backup": said} if said else {}
@@ -138,8 +152,12 @@ def rpo_of(tenant: OdooTenant) -> timedelta:
     return timedelta(seconds=duration_seconds(asked))
 
 
-def _recovery_point(backups: Sequence[BackupRecord]) -> datetime | None:
-    return max((b.recovery_point for b in backups if b.recoverable and b.recovery_point), default=None)
+def _recovery_point(backups: Sequence[BackupRecord], now: datetime) -> datetime | None:
+    return max((b.recovery_point for b in backups if b.counts(now) and b.recovery_point), default=None)
+
+
+def _ahead(backups: Sequence[BackupRecord], now: datetime) -> BackupRecord | None:
+    return next((b for b in backups if b.recoverable and b.is_ahead(now)), None)
 
 
 def _last_finished(backups: Sequence[BackupRecord]) -> BackupRecord | None:

@@ -23,6 +23,8 @@ SCHEDULED_FOR = f"{GROUP}/scheduled-for"
 
 _STARTED = frozenset({"Running", "Verifying"})
 _FINISHED = frozenset({"Completed", "Failed"})
+_AHEAD = timedelta(minutes=5)
+"""By which PostgreSQL's clock may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,17 @@ class BackupRecord:
     checked: datetime | None
     reason: str
     """Why it failed; of one that was not found good, why not."""
-    claim: str = ""
-    """Of the tenant that was stored; empty as long as nothing is. A former tenant of the same name had another one."""
+    policy: str = ""
+    """The BackupPolicy that it names; empty: its tenant's."""
+    bucket: str = ""
+    """In which it was stored; empty as long as nothing is, and where an earlier version stored it."""
+    below: str = ""
+    """All of its tenant's lies below this in the bucket; empty as long as nothing is stored."""
+
+    @property
+    def claim(self) -> str:
+        """Of the tenant that was stored; empty as long as nothing is. A former tenant of the same name had another one."""
+        return self.below.rpartition("/")[2]
 
     @property
     def finished(self) -> bool:
@@ -56,6 +67,14 @@ class BackupRecord:
     def recoverable(self) -> bool:
         """It counts: it is whole, and that was checked."""
         return self.phase == "Completed" and self.verified and self.recovery_point is not None
+
+    def is_ahead(self, now: datetime) -> bool:
+        """Its recovery point is yet to come: some clock is wrong, or somebody wrote it who would have it young for ever."""
+        return self.recovery_point is not None and self.recovery_point > now + _AHEAD
+
+    def counts(self, now: datetime) -> bool:
+        """It is recoverable, and it can be told how old it is."""
+        return self.recoverable and not self.is_ahead(now)
 
 
 class Backups:
@@ -84,7 +103,7 @@ class Backups:
     def saw(self, event_type: str, body: Manifest) -> Key | None:
         """Take in an event, or the answer to a write; its key where it is worth a look: what our own writes explain, and
         what is finished, is not."""
-        record = _record(body)
+        record = record_of(body)
         known = self._records.get(record.key)
         if known is not None and known.uid == record.uid and record.version <= known.version:
             return None
@@ -136,12 +155,13 @@ class Backups:
         return True
 
 
-def _record(body: Manifest) -> BackupRecord:
+def record_of(body: Manifest) -> BackupRecord:
     """Read by hand: of tens of thousands at a start, a model of each would take seconds."""
     metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
     check = status.get("verification") or {}
     version, namespace = metadata.get("resourceVersion", ""), intern(metadata["namespace"])
     annotations: Mapping[str, Any] = metadata.get("annotations") or {}
+    stored: Mapping[str, Any] = status.get("manifest") or {}
     reason = next((c["reason"] for c in status.get("conditions") or () if c["type"] == "Ready"), "")
     return BackupRecord(
         key=Key("TenantBackup", namespace, metadata["name"]),
@@ -156,14 +176,15 @@ def _record(body: Manifest) -> BackupRecord:
         verified=check.get("result") == "Passed",
         checked=_moment(check.get("checkedAt")),
         reason=intern(reason),
-        claim=intern(_claim((status.get("manifest") or {}).get("key") or "")),
+        policy=intern((spec.get("policyRef") or {}).get("name") or ""),
+        bucket=intern(stored.get("bucket") or ""),
+        below=intern(_below(stored.get("key") or "")),
     )
 
 
-def _claim(manifest_key: str) -> str:
-    """``<prefix>/<claim>/manifests/<name>.json``"""
-    parts = manifest_key.split("/")
-    return parts[-3] if len(parts) > 2 else ""
+def _below(manifest_key: str) -> str:
+    """Of ``<prefix>/<claim>/manifests/<name>.json`` what comes before ``/manifests``."""
+    return manifest_key.rpartition("/")[0].rpartition("/")[0]
 
 
 def _moment(text: object) -> datetime | None:

@@ -168,6 +168,15 @@ async def outcome(world: World, job: Child, kind: type[Kind]) -> Kind:
     raise _failure(ref, found, await last_words(world.cluster, live))
 
 
+async def left_by(world: World, job: Child, kind: type[Kind]) -> Kind | None:
+    """The same of a Job that failed, as far as it can be read."""
+    live = await pods(world.cluster, job.ref.namespace, {"batch.kubernetes.io/job-name": job.ref.name})
+    try:
+        return kind.model_validate_json(await last_words(world.cluster, live))
+    except ValidationError:
+        return None
+
+
 def _left_by(pod: Manifest, kind: type[Kind]) -> Kind | None:
     """Of a pod that ended well; ``None`` where its message is none of ours."""
     for status in pod.get("status", {}).get("containerStatuses") or []:
@@ -231,10 +240,13 @@ async def clear_away(world: World, job: Child) -> None:
     await world.cluster.delete(job.ref, uid=job.uid)
 
 
-async def clear_all_away(world: World, owner: Owner) -> None:
-    """All Jobs of a TenantBackup: it is Completed, or it is gone."""
+async def clear_all_away(world: World, owner: Owner, *, but_ended: bool = False) -> None:
+    """All Jobs of a TenantBackup: it is Completed, or it is gone. ``but_ended``: those that still run, as it has failed."""
     for child in world.children.of(owner):
-        if child.ref.kind == "Job" and not child.terminating:
+        if child.ref.kind != "Job" or child.terminating:
+            continue
+        runs = isinstance(child.readiness, JobRun) and child.readiness.outcome == "Running"
+        if runs or not but_ended:
             await clear_away(world, child)
 
 

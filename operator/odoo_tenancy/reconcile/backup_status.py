@@ -54,8 +54,8 @@ async def begins(world: World, active: ActiveBackup, stage: Stage) -> None:
     await _write(world, active, report, {"phase": stage.phase, "startTime": _text(started)})
 
 
-def stored(world: World, active: ActiveBackup, left: BackupOutcome) -> None:
-    """What the Job of the backup left; written with the next word on it."""
+def stored(world: World, active: ActiveBackup, left: BackupOutcome, bucket: str) -> None:
+    """What the Job of the backup left, in which bucket; written with the next word on it."""
     assert left.snapshots is not None
     assert left.recovery_point is not None
     started = active.backup.status.start_time or world.now()
@@ -69,7 +69,7 @@ def stored(world: World, active: ActiveBackup, left: BackupOutcome) -> None:
         "uploadedBytes": left.uploaded_bytes,
         "durationSeconds": seconds,
         "uploadBytesPerSecond": left.uploaded_bytes // seconds,
-        "manifest": {"key": left.manifest_key, "sha256": left.manifest_sha256},
+        "manifest": {"key": left.manifest_key, "sha256": left.manifest_sha256, "bucket": bucket},
     }
 
 
@@ -97,8 +97,8 @@ async def completed(world: World, active: ActiveBackup, checked: VerifyOutcome) 
     await _write(world, active, report, status)
 
 
-async def found(world: World, active: ActiveBackup, stored: StoredManifest) -> None:
-    """It was stored before this object was made. Whether it is good, nobody has written down."""
+async def found(world: World, active: ActiveBackup, stored: StoredManifest, bucket: str) -> None:
+    """It was stored in this bucket before this object was made. Whether it is good, nobody has written down."""
     report, manifest = Report(), stored.manifest
     message = "Found in the store, and not read back since: it counts once it was verified"
     report.good("Ready", "FoundInStore", message)
@@ -117,7 +117,7 @@ async def found(world: World, active: ActiveBackup, stored: StoredManifest) -> N
         "databaseBytes": manifest.database.dump_bytes,
         "filestoreBytes": manifest.filestore.bytes,
         "uploadedBytes": manifest.uploaded_bytes,
-        "manifest": {"key": stored.key, "sha256": stored.sha256},
+        "manifest": {"key": stored.key, "sha256": stored.sha256, "bucket": bucket},
     }
     await _write(world, active, report, status)
 

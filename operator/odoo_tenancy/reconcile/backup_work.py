@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,14 +61,16 @@ class BackupPlan:
         keys = self.policy.recovery_keys
         return {id_: derived_password(key, self.path) for id_, key in keys} or dict(self.policy.derived)
 
-    def prepare(self) -> Run:
-        """For the Job that makes the repository."""
+    def prepare(self, pods_alive: Iterable[str] = ()) -> Run:
+        """For the Job that makes the repository, and takes away locks of the dead: of those that aren't among these."""
         passwords = {id_: f"recovery-{id_}" for id_ in self.derived}
         work = PrepareWork(
             repository=self.place,
             recovery=tuple(
                 RecoveryPassword(id=id_, password_file=f"{_FOLDER}/{file}") for id_, file in passwords.items()
             ),
+            pods_alive=tuple(pods_alive),
+            pod_prefixes=names.pods_in_repository(self.context.tenant, self.context.claim),
         )
         files = {passwords[id_]: password.encode() for id_, password in self.derived.items()}
         own = {"AWS_ACCESS_KEY_ID": self.store.key_id, "AWS_SECRET_ACCESS_KEY": self.store.secret_key}

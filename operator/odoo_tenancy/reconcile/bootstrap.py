@@ -12,7 +12,9 @@ from dataclasses import replace
 from odoo_tenancy.api.meta import Key
 from odoo_tenancy.api.tenant import Archive, OdooTenant
 from odoo_tenancy.api.work import STORE_CA_FILE, StorePlace
+from odoo_tenancy.cluster.children import Child
 from odoo_tenancy.cluster.objects import ObjectRef
+from odoo_tenancy.cluster.readiness import JobRun
 from odoo_tenancy.desired import archive_job, names, restore_jobs
 from odoo_tenancy.desired import tenant as desired
 from odoo_tenancy.desired.archive_job import ArchiveSource
@@ -21,7 +23,12 @@ from odoo_tenancy.desired.namespace import of
 from odoo_tenancy.desired.restore_jobs import MadeFor, Target
 from odoo_tenancy.desired.routing import url
 from odoo_tenancy.reconcile import bootstrap_run, neutralization
-from odoo_tenancy.reconcile.bootstrap_source import check_usable, chosen_of_tenant, origin_of
+from odoo_tenancy.reconcile.bootstrap_source import (
+    check_source_at_rest,
+    check_usable,
+    chosen_of_tenant,
+    origin_of,
+)
 from odoo_tenancy.reconcile.credentials import Beginning, Installed
 from odoo_tenancy.reconcile.jobs import run_job
 from odoo_tenancy.reconcile.look import Look
@@ -83,11 +90,20 @@ async def _restored(look: Look) -> Beginning:
     async def build() -> BackupJob:
         return await _job(look, beginning.source)
 
+    # Not while its Job runs: maintenance waits for that. Made, and looked at once more before it is let go: of two that
+    # begin at once, one sees the other.
+    known = look.world.children.get(ref)
+    if beginning.source != ARCHIVE and (known is None or _waits(known)):
+        check_source_at_rest(look, beginning.source)
     said = await bootstrap_run.run(look, ref, build)
     done = replace(beginning, restored=True)
     await look.store(replace(look.vault, beginning=done))
     await look.world.events.publish(look.manifest, "Normal", "Restored", said)
     return done
+
+
+def _waits(job: Child) -> bool:
+    return isinstance(job.readiness, JobRun) and job.readiness.suspended
 
 
 def job_name(look: Look) -> str:

@@ -24,6 +24,7 @@ from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired import names
 from odoo_tenancy.desired.restore_jobs import Source
 from odoo_tenancy.reconcile import tenant_login
+from odoo_tenancy.reconcile.backup_begin import check_not_maintained
 from odoo_tenancy.reconcile.backup_health import rpo_of
 from odoo_tenancy.reconcile.backup_memory import BackupRecord, PolicyState
 from odoo_tenancy.reconcile.backup_policy import address_of
@@ -123,12 +124,15 @@ async def chosen_of_tenant(look: Look, original: str) -> str:
 
 
 def newest_good(world: World, tenant: OdooTenant) -> BackupRecord | None:
-    """A tenant's newest backup that counts, if it is no older than its ``objectives.rpo``."""
-    since = world.now() - rpo_of(tenant)
+    """A tenant's own newest backup that counts, if it is no older than its ``objectives.rpo``: none of a former tenant of
+    its name."""
+    now = world.now()
+    since = now - rpo_of(tenant)
     good = [
         (record.recovery_point, record)
         for record in world.backups.of_tenant(tenant.key)
-        if record.recoverable and record.recovery_point is not None and record.recovery_point >= since
+        if record.counts(now) and record.claim == tenant.status.claim
+        if record.recovery_point is not None and record.recovery_point >= since
     ]
     return max(good, key=lambda each: each[0], default=(None, None))[1]
 
@@ -174,6 +178,20 @@ def check_usable(record: BackupRecord | None, key: Key) -> None:
             "fromTenant: delete it, and another one is made; else make a new OdooTenant that names another.",
             LOOK_AGAIN,
         )
+
+
+def check_source_at_rest(look: Look, backup: str) -> None:
+    """Nothing is removed from the repository that it lies in while it is read.
+
+    Raises:
+        Waiting: ``RepositoryMaintained``.
+    """
+    world = look.world
+    record = world.backups.get(Key("TenantBackup", look.tenant.metadata.namespace, backup))
+    if record is None or not record.claim:
+        return
+    for original in world.tenants.with_claim(record.claim):
+        check_not_maintained(world, original)
 
 
 async def origin_of(look: Look, backup: str) -> Origin:

@@ -40,7 +40,7 @@ async def fill(world: World, active: ActiveBackup) -> None:
         return
     if (stored.manifest.namespace, stored.manifest.backup) != (metadata.namespace, metadata.name):
         raise _not_its_own(active, key)
-    await backup_status.found(world, active, stored)
+    await backup_status.found(world, active, stored, state.policy.spec.store.s3.bucket)
 
 
 def _not_its_own(active: ActiveBackup, key: str) -> Refused:

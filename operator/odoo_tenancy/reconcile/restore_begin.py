@@ -14,6 +14,7 @@ from odoo_tenancy.reconcile import restore_status
 from odoo_tenancy.reconcile.active_restore import ActiveRestore, RestoreEnded, RestorePlace
 from odoo_tenancy.reconcile.backup_begin import check_login, check_not_maintained, context_for
 from odoo_tenancy.reconcile.backup_memory import BackupRecord, PolicyState
+from odoo_tenancy.reconcile.backup_place import may_lie_here
 from odoo_tenancy.reconcile.backup_work import BackupPlan
 from odoo_tenancy.reconcile.database import server_of
 from odoo_tenancy.reconcile.memory import TenantRecord
@@ -119,13 +120,26 @@ def _wanted(world: World, active: ActiveRestore) -> BackupRecord:
 
 
 def _latest(world: World, active: ActiveRestore) -> BackupRecord:
-    good = [record for record in world.backups.of_tenant(active.tenant) if record.recoverable]
+    tenant = record_of(world, active)
+    good = [
+        record
+        for record in world.backups.of_tenant(active.tenant)
+        if record.counts(world.now()) and _is_of(world, tenant, record)
+    ]
     if not good:
         raise RestoreEnded(
             "NoBackup",
             f"OdooTenant {active.tenant.name} has no TenantBackup that was completed and found good.",
         )
     return max(good, key=lambda record: (record.recovery_point, record.created))
+
+
+def _is_of(world: World, tenant: TenantRecord, record: BackupRecord) -> bool:
+    """Not of a former tenant of this name, nor from where its policy kept backups in former days."""
+    state = world.policies.get(tenant.key.namespace, record.policy or tenant.policy)
+    if state is None:
+        return record.claim == tenant.claim
+    return may_lie_here(world.policies, record, tenant.claim, state.policy)
 
 
 async def place_of(world: World, active: ActiveRestore) -> RestorePlace:

@@ -33,7 +33,7 @@ PREPARING = Stage("Running", "", "Preparing", "The repository and its keys are m
 STORING = Stage("Running", "Stored", "Storing", "Database and filestore are stored")
 VERIFYING = Stage("Verifying", "Verified", "Verifying", "What was stored is read back")
 _WITHOUT_POLICY = timedelta(hours=1)
-"""How long a backup waits whose policy is not known."""
+"""How long a backup waits whose policy is not known; one that runs, also for a Secret or a server that is gone."""
 _ENDS_IT = frozenset({"TenantDeleted", "TenantNotFound"})
 """Reasons for which a backup that runs has no sense any more."""
 
@@ -95,11 +95,35 @@ class BackupReconciler:
         begun = active.backup.status.phase in ("Running", "Verifying")
         if not begun:
             backup_begin.check_room(self.world, active)  # before anything is read: it may wait for long
-        plan = await backup_begin.plan_of(self.world, active)
+        plan = await self._plan(active)
         if not begun:
             await backup_begin.check_login(self.world, plan)
             backup_begin.admit(self.world, active)
         await self.carry_out(active, plan)
+
+    async def _plan(self, active: ActiveBackup) -> BackupPlan:
+        """Of one that runs it is remembered; an operator that has started anew must find it again, and not for ever.
+
+        Raises:
+            JobEnded: it was begun, and what it was begun with has been missing for long.
+            OperatorError: what is missing.
+        """
+        try:
+            plan = await backup_begin.plan_of(self.world, active)
+        except OperatorError as error:
+            if active.backup.status.phase not in ("Running", "Verifying") or error.reason in _ENDS_IT:
+                raise
+            seconds = self.world.seconds()
+            active.stuck = seconds if active.stuck is None else active.stuck
+            if seconds - active.stuck > _WITHOUT_POLICY.total_seconds():
+                raise JobEnded(
+                    error.reason,
+                    f"Given up, as nobody could look after its Jobs for {_WITHOUT_POLICY}: {error.message} Then make a new "
+                    "TenantBackup.",
+                ) from error
+            raise
+        active.stuck = None
+        return plan
 
     async def carry_out(self, active: ActiveBackup, plan: BackupPlan) -> None:
         """Its Jobs, one after the other, to its end, or as far as it goes now.
@@ -110,23 +134,35 @@ class BackupReconciler:
         """
         manifest = active.backup.status.manifest
         if active.backup.status.phase != "Verifying":
-            if not backup_begin.prepared(self.world, plan):
+            if await self._needs_preparing(active, plan):
                 await self._prepare(active, plan)
             left = await self._store(active, plan)
             manifest = StoredDocument(key=left.manifest_key, sha256=left.manifest_sha256)
         checked = await self._verify(active, plan, manifest)
         await backup_status.completed(self.world, active, checked)
 
+    async def _needs_preparing(self, active: ActiveBackup, plan: BackupPlan) -> bool:
+        """Once for each repository and set of keys, and where a lock stands before anything is stored: whoever died with
+        it would keep this backup waiting, and let it fail."""
+        if not backup_begin.prepared(self.world, plan):
+            return True
+        if backup_status.has_begun(active, STORING.condition, STORING.reason):
+            return False
+        if active.prepares is None:
+            active.prepares = await backup_begin.is_locked(self.world, plan)
+        return active.prepares
+
     async def _prepare(self, active: ActiveBackup, plan: BackupPlan) -> None:
-        """Once for each repository and set of keys."""
         named = backup_jobs.prepare(plan.context, plan.prepare())
 
         async def build() -> BackupJob:
-            return named
+            pods = await backup_begin.pods_at_work(self.world, plan)
+            return backup_jobs.prepare(plan.context, plan.prepare(pods))
 
         job = await backup_run.run(self.world, active, PREPARING, named, build)
         await backup_run.outcome(self.world, job, PrepareOutcome)
         backup_begin.remember_prepared(self.world, plan)
+        active.prepares = False
         await backup_run.clear_away(self.world, job)
 
     async def _store(self, active: ActiveBackup, plan: BackupPlan) -> BackupOutcome:
@@ -139,7 +175,7 @@ class BackupReconciler:
         job = await backup_run.run(self.world, active, STORING, named, build)
         left = await backup_run.outcome(self.world, job, BackupOutcome)
         backup_run.check_stored(left, job)
-        backup_status.stored(self.world, active, left)
+        backup_status.stored(self.world, active, left, plan.place.store.bucket)
         return left
 
     async def _verify(
@@ -219,8 +255,9 @@ class BackupReconciler:
         active = self._active.pop(key, None)
         self.world.backups.end(key)
         for owner in tuple(self.world.children.owners()):
-            if owner.key == key and not _is_kept(owner, record, active):
-                await backup_run.clear_all_away(self.world, owner)
+            if owner.key == key:
+                kept = _is_kept(owner, record, active)
+                await backup_run.clear_all_away(self.world, owner, but_ended=kept)
         if active is None:
             return
         tenant = Key("OdooTenant", key.namespace, active.backup.spec.tenant_ref.name)

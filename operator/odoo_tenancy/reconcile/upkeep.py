@@ -21,7 +21,8 @@ from odoo_tenancy.desired import backup_jobs, labels
 from odoo_tenancy.desired.backup_jobs import BackupJob
 from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, scratch_database, upkeep_due
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
-from odoo_tenancy.reconcile.backup_memory import PolicyState
+from odoo_tenancy.reconcile.backup_memory import PolicyState, record_of
+from odoo_tenancy.reconcile.backup_place import may_lie_here
 from odoo_tenancy.reconcile.backup_run import JobEnded
 from odoo_tenancy.reconcile.diagnosis import is_alive
 from odoo_tenancy.reconcile.follow_store import follow, objects_of
@@ -109,8 +110,11 @@ class UpkeepReconciler:
     async def _maintained(self, record: TenantRecord, job: Child, begun: datetime) -> None:
         upkeep, state = self.world.upkeep, self._policy(record)
         try:
-            await backup_run.outcome(self.world, job, MaintainOutcome)
+            left = await backup_run.outcome(self.world, job, MaintainOutcome)
+            await self._broken(record, left.broken)
         except JobEnded as ended:
+            if (done := await backup_run.left_by(self.world, job, MaintainOutcome)) is not None:
+                await self._broken(record, done.broken)
             upkeep.failed(record.key, MAINTENANCE, ended.reason, ended.message, self.world.seconds())
         else:
             ref = ObjectRef(API_VERSION, "OdooTenant", record.key.namespace, record.key.name)
@@ -120,6 +124,15 @@ class UpkeepReconciler:
         # Also one that failed may have forgotten some before.
         if state is not None:
             await follow(self.world, record, state)
+
+    async def _broken(self, record: TenantRecord, names: tuple[str, ...]) -> None:
+        """Of these only a part is left: nobody may count on them until the next verification."""
+        for name in names:
+            message = (
+                "maintenance found that the repository lacks a snapshot of it, as somebody forgot or hid that: in a bucket "
+                "with versions it can be brought back (docs/security-backups.md); else use another backup."
+            )
+            await self._tell(record, name, Verification(result="Failed", message=message), "SnapshotMissing")
 
     async def _verified(self, record: TenantRecord, job: Child, name: str) -> None:
         """What came out goes into the backup's status; that it could not be looked at says nothing of it."""
@@ -134,6 +147,9 @@ class UpkeepReconciler:
                 return
             found, reason = ended.verification, ended.reason
         self.world.upkeep.succeeded(record.key, name)
+        await self._tell(record, name, found, reason)
+
+    async def _tell(self, record: TenantRecord, name: str, found: Verification, reason: str) -> None:
         ref = ObjectRef(API_VERSION, "TenantBackup", record.key.namespace, name)
         live = await self.world.cluster.get(ref)
         if live is not None:
@@ -154,7 +170,9 @@ class UpkeepReconciler:
         world, state = self.world, self._policy(record)
         if state is None or state.problem is not None or state.store is None:
             return Result(gone=True)
-        due = upkeep_due.due(state.policy, record, world.backups, world.upkeep, world.now(), world.seconds())
+        due = upkeep_due.due(
+            state.policy, record, world.backups, world.policies, world.upkeep, world.now(), world.seconds()
+        )
         if due is None:
             return Result(gone=True)
         restores = due.verify is not None and state.policy.spec.verification.level == "Restore"
@@ -210,7 +228,8 @@ class UpkeepReconciler:
         pods = await self._pods_at_work(record)
         if due.verify is None:
             objects = await objects_of(world, record)
-            known = known_backups((b for b in objects if self._is_here(b, record, state)), plan.manifests)
+            here = (each for each in objects if self._may_lie_here(each, record, state))
+            known = known_backups(here, plan.manifests)
             return backup_jobs.maintain(plan.context, plan.maintain(known, pods, world.now()))
         ref = ObjectRef(API_VERSION, "TenantBackup", due.verify.namespace, due.verify.name)
         live = await world.cluster.get(ref)
@@ -223,13 +242,8 @@ class UpkeepReconciler:
             password = await scratch_database.make(world, context, postgres)
         return backup_jobs.verify(plan.context, plan.verify(backup, credentials, password))
 
-    def _is_here(self, backup: Manifest, record: TenantRecord, state: PolicyState) -> bool:
-        """Whether it was made into this bucket: a TenantBackup may have named another policy."""
-        named = (backup["spec"].get("policyRef") or {}).get("name") or record.policy
-        other = self.world.policies.get(record.key.namespace, named)
-        mine = state.policy.spec.store.s3
-        theirs = other.policy.spec.store.s3 if other is not None else mine
-        return (theirs.endpoint, theirs.bucket) == (mine.endpoint, mine.bucket)
+    def _may_lie_here(self, backup: Manifest, record: TenantRecord, state: PolicyState) -> bool:
+        return may_lie_here(self.world.policies, record_of(backup), record.claim, state.policy)
 
     async def _pods_at_work(self, record: TenantRecord) -> list[str]:
         """Names of pods that may still hold a lock. Asked afresh: what happens next removes data.

@@ -11,14 +11,15 @@ from math import ceil
 from odoo_tenancy.api.meta import Key
 from odoo_tenancy.api.policy import BackupPolicy
 from odoo_tenancy.desired.schedule import Cron, Plan
-from odoo_tenancy.reconcile.backup_memory import BackupRecord, Backups
+from odoo_tenancy.reconcile.backup_memory import BackupRecord, Backups, Policies
+from odoo_tenancy.reconcile.backup_place import stored_here
 from odoo_tenancy.reconcile.memory import TenantRecord
 from odoo_tenancy.reconcile.upkeep_memory import MAINTENANCE, Upkeep
 
 SPREAD = timedelta(hours=6)
 """Over which the repositories of a policy are maintained, or the time to the next turn, if that is less."""
 TURNS = 8
-"""Within so many turns each stored backup is verified again."""
+"""A turn looks at one in so many of the stored backups again, so that it is about so many until all were looked at."""
 _WHENEVER = timedelta(days=36500)
 """Care is late, but never too late."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -48,6 +49,7 @@ def due(
     policy: BackupPolicy,
     record: TenantRecord,
     backups: Backups,
+    policies: Policies,
     upkeep: Upkeep,
     now: datetime,
     seconds: float,
@@ -60,7 +62,7 @@ def due(
     Raises:
         Refused: a schedule means nothing.
     """
-    stored = [each for each in backups.of_tenant(record.key) if each.phase == "Completed"]
+    stored = list(stored_here(backups, policies, record, policy))
     if not stored:
         return None
     if not upkeep.rests(record.key, MAINTENANCE, seconds):
@@ -74,10 +76,15 @@ def due(
 
 
 def overdue(
-    policy: BackupPolicy, record: TenantRecord, backups: Backups, upkeep: Upkeep, now: datetime
+    policy: BackupPolicy,
+    record: TenantRecord,
+    backups: Backups,
+    policies: Policies,
+    upkeep: Upkeep,
+    now: datetime,
 ) -> bool:
     """Whether maintenance is due, also where it rests after a failure."""
-    if not any(each.phase == "Completed" for each in backups.of_tenant(record.key)):
+    if not any(stored_here(backups, policies, record, policy)):
         return False
     since = upkeep.last_maintained(record) or _first(policy, record)
     return maintenance(policy).due(record.claim, since, now) is not None
@@ -97,15 +104,20 @@ def longest_gap(policy: BackupPolicy, claim: str, now: datetime) -> timedelta:
 def _unchecked(
     policy: BackupPolicy, record: TenantRecord, stored: Sequence[BackupRecord], now: datetime
 ) -> list[BackupRecord]:
-    """Those to be verified again in this turn, first what nobody has looked at for longest: a share of them, so that in
-    ``TURNS`` turns all were looked at. A turn's work is done when so many were looked at since, beside new backups."""
+    """Those to be verified again in this turn: all that nobody ever looked at, as they were found in the store, the newest
+    first; then a share of the others, first what nobody has looked at for longest. A turn's work is done when so many were
+    looked at since, beside new backups."""
     turn = verification(policy).due(record.claim, _LONG_AGO, now)
     if turn is None or turn.slot < _first(policy, record):
         return []
-    waiting = [each for each in stored if _last_look(each) < turn.slot]
-    done = len([each for each in stored if _last_look(each) >= turn.slot and _stored_at(each) < turn.slot])
+    never = [each for each in stored if each.checked is None]
+    looked = [each for each in stored if each.checked is not None]
+    waiting = [each for each in looked if _last_look(each) < turn.slot]
+    done = len([each for each in looked if _last_look(each) >= turn.slot and _stored_at(each) < turn.slot])
     wanted = ceil((len(waiting) + done) / TURNS) - done
-    return sorted(waiting, key=lambda each: (_last_look(each), each.key.name))[: max(0, wanted)]
+    never.sort(key=lambda each: (each.recovery_point or _LONG_AGO, each.key.name), reverse=True)
+    waiting.sort(key=lambda each: (_last_look(each), each.key.name))
+    return never + waiting[: max(0, wanted)]
 
 
 def _last_look(backup: BackupRecord) -> datetime:

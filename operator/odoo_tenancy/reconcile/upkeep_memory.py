@@ -11,6 +11,7 @@ from odoo_tenancy.api.meta import Key
 from odoo_tenancy.cluster.children import Child, Children
 from odoo_tenancy.cluster.objects import Owner
 from odoo_tenancy.cluster.readiness import JobRun
+from odoo_tenancy.reconcile.backup_memory import Backups
 from odoo_tenancy.reconcile.memory import TenantRecord
 
 UPKEEP: Final = "RepositoryUpkeep"
@@ -92,6 +93,13 @@ class Upkeep:
     def failures(self, tenants: Set[Key]) -> list[tuple[Key, Failure]]:
         """Those of these tenants' repositories."""
         return [(key, failure) for (key, _), failure in self._failures.items() if key in tenants]
+
+    def forget_what_is_gone(self, backups: Backups) -> None:
+        """What failed of a backup that is there no more is nobody's trouble."""
+        for tenant, what in tuple(self._failures):
+            key = Key("TenantBackup", tenant.namespace, what)
+            if what != MAINTENANCE and backups.get(key) is None:
+                del self._failures[tenant, what]
 
     def maintained(self, tenant: Key, begun: datetime) -> None:
         """A maintenance that began then did all that it had to."""

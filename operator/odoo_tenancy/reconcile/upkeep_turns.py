@@ -30,6 +30,7 @@ def look_after(
 
     What failed before this operator began is not known to it: while something is overdue, the former word stays.
     """
+    world.upkeep.forget_what_is_gone(world.backups)
     failed = _say_what_failed(world, tenants, report)
     if state.problem is not None:
         return None
@@ -52,7 +53,8 @@ def _ask(world: World, state: PolicyState, tenants: Sequence[TenantRecord], seco
     for record in tenants:
         if not record.admitted or record.going or not world.options.serves(record.pool):
             continue
-        if upkeep_due.due(state.policy, record, world.backups, world.upkeep, now, seconds) is not None:
+        due = upkeep_due.due(state.policy, record, world.backups, world.policies, world.upkeep, now, seconds)
+        if due is not None:
             world.enqueue(Key(UPKEEP, record.key.namespace, record.key.name))
         waits.append(upkeep_due.seconds_to_next(state.policy, record, now))
     return max(_LEAST, min(waits))
@@ -76,7 +78,10 @@ def _say_how_it_stands(
     if _locks_run_out(state, tenants, report):
         return
     now, policy = world.now(), state.policy
-    if not any(upkeep_due.overdue(policy, record, world.backups, world.upkeep, now) for record in tenants):
+    if not any(
+        upkeep_due.overdue(policy, record, world.backups, world.policies, world.upkeep, now)
+        for record in tenants
+    ):
         report.good(CONDITION, "UpToDate", "No repository waits for its maintenance")
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from tests.support.backups import Storage
-from tests.support.stored_sets import Sets, a_file
+from tests.support.stored_sets import NOW, Sets, a_file
 from tests.support.writes import Killed, Writes
 
 from odoo_tenancy.api.maintain_work import LockTerms
 from odoo_tenancy.jobs.maintain import Maintenance, maintain
 from odoo_tenancy.services.restic import Repository
+from odoo_tenancy.services.restic.repository import HOST
 
+THIRTY_DAYS = LockTerms(mode="Governance", period_seconds=30 * 86400, soon_seconds=15 * 86400)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -95,6 +97,10 @@ async def test_the_lock_of_a_killed_prune_goes_once_its_pod_is_gone(sets: Sets) 
     for given in ({}, {"pods_alive": (host,), "pod_prefixes": (host,)}):
         done = await sets.maintain({"last": 1}, **given)
         assert (done.reason, done.again, done.forgotten) == ("RepositoryLocked", True, 0)
+    # Whoever holds the repository, what kept backups need stays locked in the bucket.
+    done = await sets.maintain({"last": 1}, immutability=THIRTY_DAYS)
+    assert (done.reason, done.locks_removed) == ("RepositoryLocked", 0)
+    assert done.locks_extended > 4, done
     done = await sets.maintain({"last": 1}, pod_prefixes=(host[:-1],))
     assert (done.reason, done.locks_removed, done.forgotten) == ("Done", 1, 1), done
     await sets.check_whole("newest")
@@ -103,10 +109,10 @@ async def test_the_lock_of_a_killed_prune_goes_once_its_pod_is_gone(sets: Sets) 
 async def test_locks_are_made_longer_and_tampering_is_told(sets: Sets) -> None:
     await sets.make("newest", HOUR)
     await sets.make("old", 3 * DAY)
-    terms = LockTerms(mode="Governance", period_seconds=30 * 86400, soon_seconds=15 * 86400)
+    terms = THIRTY_DAYS
     done = await sets.maintain({"last": 1}, immutability=terms)
     objects = [each async for each in sets.storage.bucket.objects(f"{sets.storage.place.path}/")]
-    assert (done.reason, done.locks_extended) == ("Done", len(objects)), done
+    assert (done.reason, done.locks_extended) == ("Done", len(objects) + 1), done  # and a manifest
     for each in objects:
         (version, *_) = [v async for v in sets.storage.bucket.versions(each.key) if v.key == each.key]
         assert await sets.storage.bucket.retention(each.key, version.version) is not None
@@ -117,6 +123,60 @@ async def test_locks_are_made_longer_and_tampering_is_told(sets: Sets) -> None:
     told = await sets.maintain({"last": 1}, immutability=terms)
     assert told.reason == "RepositoryTampered", told
     assert "overwritten" in told.message
+
+
+async def test_manifests_are_locked_for_as_long_as_what_they_tell_of(sets: Sets) -> None:
+    """That version which is right, whatever lay there before, and also while somebody hides it."""
+    await sets.storage.bucket.put_document(sets.key("newest"), b"{}")  # by a Job's pod that died thereafter
+    await sets.make("newest", HOUR)
+    await sets.make("old", 3 * DAY)
+    bucket, key = sets.storage.bucket, sets.key("newest")
+    (right, first) = [each.version async for each in bucket.versions(key)]
+
+    async def until(version: str) -> datetime:
+        found = await bucket.retention(key, version)
+        assert found is not None
+        return found.until
+
+    assert (await sets.maintain({"last": 1}, immutability=THIRTY_DAYS)).reason == "Done"
+    assert await until(right) >= NOW + 30 * DAY
+    assert await bucket.retention(key, first) is None
+    again = await sets.maintain({"last": 1}, immutability=THIRTY_DAYS)
+    assert (again.reason, again.locks_extended) == ("Done", 0)
+
+    await bucket.hide(key)
+    longer = LockTerms(mode="Governance", period_seconds=60 * 86400, soon_seconds=45 * 86400)
+    done = await sets.maintain({"last": 1}, immutability=longer)
+    assert done.reason == "RepositoryTampered"
+    assert "newest.json" in done.message
+    assert await until(right) >= NOW + 60 * DAY
+
+
+async def test_a_backup_of_which_a_part_is_gone_is_told_once(sets: Sets) -> None:
+    for name, age in (("newest", HOUR), ("half", 2 * HOUR), ("other-half", 3 * HOUR)):
+        await sets.make(name, age)
+    lost = [sets.snapshots["half"][1], sets.snapshots["other-half"][0]]
+    await sets.storage.repository().forget(snapshots=lost)
+    done = await sets.maintain({"last": 3})
+    assert (done.reason, done.kept, done.broken) == ("Done", 3, ("half", "other-half")), done
+    sets.without("half", verified=False)  # as the operator has it from then on
+    assert (await sets.maintain({"last": 3})).broken == ("other-half",)
+
+
+async def test_a_strangers_snapshot_is_no_backup_and_breaks_nothing(sets: Sets) -> None:
+    """Of our host and path, and carrying the tag of a backup of ours."""
+    await sets.make("newest", HOUR)
+    path = sets.storage.folder / "filestore"
+    process = sets.restic("backup", "--host", HOST, "--tag", "newest", str(path))
+    assert process.wait() == 0
+    strays = {each.id for each in await sets.storage.repository().snapshots()} - set(sets.snapshots["newest"])
+    done = await sets.maintain({"last": 1})
+    assert (done.reason, done.kept, done.forgotten, done.strays) == ("Done", 1, 0, 0), done
+    assert await sets.names() == {"newest"}
+    assert strays <= {each.id for each in await sets.storage.repository().snapshots()}
+    done = await sets.maintain({"last": 1}, strays_after_seconds=0)
+    assert (done.reason, done.strays) == ("Done", 1), done
+    await sets.check_whole("newest")
 
 
 async def test_a_store_that_refuses_to_delete_is_told(sets: Sets) -> None:

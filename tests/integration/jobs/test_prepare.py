@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from tests.support.backups import Storage
+from tests.support.stored_sets import Sets, a_file
 from tests.support.writes import Killed, Writes
 
 from odoo_tenancy.api.backup_work import PrepareOutcome, PrepareWork, RecoveryPassword
@@ -23,10 +26,11 @@ def work(storage: Storage, *keys: str) -> PrepareWork:
     return PrepareWork(repository=storage.place, recovery=tuple(recovery))
 
 
-async def run(storage: Storage, *keys: str, hook: Writes | None = None) -> PrepareOutcome:
-    return await prepare(
-        work(storage, *keys), environment=storage.environment, bucket=storage.bucket, hook=hook
-    )
+async def run(
+    storage: Storage, *keys: str, hook: Writes | None = None, pods: Mapping[str, object] | None = None
+) -> PrepareOutcome:
+    asked = work(storage, *keys).model_copy(update=pods or {})
+    return await prepare(asked, environment=storage.environment, bucket=storage.bucket, hook=hook)
 
 
 async def openers(storage: Storage) -> list[tuple[str, str]]:
@@ -90,6 +94,18 @@ async def test_a_recovery_key_lets_a_new_tenant_key_in(storage: Storage) -> None
     storage.key("tenant.key")
     assert not (await run(storage, "2026a")).made
     assert await storage.repository().exists()
+
+
+async def test_the_lock_of_a_killed_maintenance_goes_and_one_of_who_lives_stays(storage: Storage) -> None:
+    """An exclusive one lets nobody store; whose it is, its pod's name says."""
+    sets, host = Sets(storage), socket.gethostname()
+    await run(storage, "2026a")
+    await sets.killed_with_a_lock("prune")
+    for given in ({}, {"pods_alive": (host,), "pod_prefixes": (host,)}):
+        assert (await run(storage, "2026a", pods=given)).locks_removed == 0
+    assert len(await storage.repository().locks()) == 1
+    assert (await run(storage, "2026a", pods={"pod_prefixes": (host[:-1],)})).locks_removed == 1
+    await storage.repository().backup_files(a_file(storage.folder), ["after"])
 
 
 async def test_a_bucket_that_is_not_there_is_not_made(storage: Storage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from odoo_tenancy.api.backup_work import BackupOutcome
-from odoo_tenancy.api.errors import Waiting
+from odoo_tenancy.api.errors import Refused, Waiting
 from odoo_tenancy.api.meta import Key, Manifest
 from odoo_tenancy.api.policy import BackupPolicy
 from odoo_tenancy.api.tenant import OdooTenant
@@ -18,11 +19,13 @@ from odoo_tenancy.api.verify_work import VerifyOutcome
 from odoo_tenancy.cluster.children import Child
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
 from odoo_tenancy.cluster.readiness import JobRun
-from odoo_tenancy.desired import names
-from odoo_tenancy.reconcile import backup_health, backup_run
+from odoo_tenancy.desired import labels, names
+from odoo_tenancy.reconcile import backup_begin, backup_health, backup_run
+from odoo_tenancy.reconcile.active_backup import ActiveBackup
 from odoo_tenancy.reconcile.backup_memory import SCHEDULED_FOR, Backups, Policies, PolicyState
 from odoo_tenancy.reconcile.backup_run import JobEnded
 from odoo_tenancy.reconcile.report import Finding, Report
+from odoo_tenancy.reconcile.tenant_backup import BackupReconciler
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -55,8 +58,12 @@ def backup(
 def good(name: str, age: timedelta, **over: Any) -> Manifest:
     """Completed, and read back."""
     point = text(NOW - age)
-    check = {"result": "Passed", "checkedAt": point}
-    return backup(name, "Completed", recoveryPoint=point, completionTime=point, verification=check, **over)
+    said = {
+        "verification": {"result": "Passed", "checkedAt": point},
+        "manifest": {"key": f"{'0' * 32}/manifests/{name}.json", "sha256": "a" * 64, "bucket": "backups"},
+        **over,
+    }
+    return backup(name, "Completed", recoveryPoint=point, completionTime=point, **said)
 
 
 def bad(name: str, age: timedelta, reason: str, *, checked: bool = False) -> Manifest:
@@ -303,6 +310,9 @@ BROKEN = PolicyState(policy().policy, problem=Waiting("SecretMissing", "Secret s
         (policy(), [good("a", HOUR, manifest={"key": FORMER})], ("False", "RecoveryPointTooOld")),
         (policy(), [good("a", HOUR), rotten("b", 90 * HOUR)], ("False", "NotVerified")),
         (policy(), [rotten("b", HOUR)], ("False", "NotVerified")),
+        (policy(), [good("a", -HOUR)], ("False", "RecoveryPointAhead")),
+        (policy(), [good("a", 9 * HOUR), good("b", -HOUR)], ("False", "RecoveryPointAhead")),
+        (policy(), [good("a", HOUR), good("b", -HOUR)], ("True", "Verified")),
         (policy(), [], ("False", "RecoveryPointTooOld")),
         (policy(HOUR), [], ("Unknown", "NoBackupYet")),
         (BROKEN, [], ("False", "PolicyNotReady")),
@@ -321,3 +331,94 @@ def test_a_tenant_without_a_policy_is_told_so():
     found = told(policy(), backup=None)
     assert (found.status, found.reason) == ("Unknown", "NotProvided")
     assert "Retain" in found.message
+
+
+@pytest.mark.parametrize(
+    ("prepared", "locked", "conditions", "expected"),
+    [
+        (False, False, [], True),
+        (True, False, [], False),
+        (True, True, [], True),  # whoever died with it would keep this backup waiting
+        (
+            True,
+            True,
+            [{"type": "Stored", "status": "False", "reason": "Storing", "message": ""}],
+            False,
+        ),  # it may be its own
+    ],
+)
+async def test_a_repository_is_made_ready_anew_where_a_lock_stands_in_it(
+    monkeypatch: pytest.MonkeyPatch, prepared: bool, locked: bool, conditions: list[Any], expected: bool
+) -> None:
+    async def is_locked(*_: Any) -> bool:
+        return locked
+
+    monkeypatch.setattr(backup_begin, "prepared", lambda *_: prepared)
+    monkeypatch.setattr(backup_begin, "is_locked", is_locked)
+    body = backup("first", "Running", conditions=conditions)
+    active = ActiveBackup.of({"apiVersion": "odootenancy.io/v1alpha1", "kind": "TenantBackup", **body})
+    reconciler, nothing = BackupReconciler(cast(Any, None)), cast(Any, None)
+    assert await reconciler._needs_preparing(active, nothing) == expected
+
+
+async def test_no_lock_goes_while_a_maintenance_ends() -> None:
+    def pod(name: str, component: str, phase: str) -> Manifest:
+        return {
+            "metadata": {"name": name, "labels": {labels.COMPONENT: component}},
+            "status": {"phase": phase},
+        }
+
+    async def asked(*pods: Manifest) -> list[str]:
+        plan = SimpleNamespace(context=SimpleNamespace(claim="0" * 32))
+        world = SimpleNamespace(cluster=FakeCluster(*pods))
+        return await backup_begin.pods_at_work(cast(Any, world), cast(Any, plan))
+
+    living, dead = pod("a", "restore", "Running"), pod("b", "maintain", "Failed")
+    assert await asked(living, dead) == ["a"]
+    with pytest.raises(Waiting) as waits:
+        await asked(living, pod("b", "maintain", "Running"))
+    assert waits.value.reason == "RepositoryMaintained"
+
+
+async def test_one_that_runs_is_given_up_where_what_it_was_begun_with_stays_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only an operator that has started anew asks for it; whatever comes back in time lets it go on."""
+    seconds, there = 0.0, False
+
+    async def plan_of(*_: Any) -> str:
+        if not there:
+            raise Refused("PolicyNotFound", "There is no BackupPolicy tenants/gold: create it.")
+        return "plan"
+
+    monkeypatch.setattr(backup_begin, "plan_of", plan_of)
+    reconciler = BackupReconciler(cast(Any, SimpleNamespace(seconds=lambda: seconds)))
+    active = ActiveBackup.of(
+        {"apiVersion": "odootenancy.io/v1alpha1", "kind": "TenantBackup", **backup("first", "Running")}
+    )
+    for seconds, there in ((0.0, False), (3600.0, False), (3601.0, True), (9000.0, False)):  # noqa: B007
+        if there:
+            assert cast(Any, await reconciler._plan(active)) == "plan"
+            continue
+        with pytest.raises(Refused):
+            await reconciler._plan(active)
+    seconds = 9000.0 + 3601
+    with pytest.raises(JobEnded) as ended:
+        await reconciler._plan(active)
+    assert ended.value.reason == "PolicyNotFound"
+    assert "create it" in str(ended.value)
+
+
+@pytest.mark.parametrize(("but_ended", "gone"), [(True, ["Running"]), (False, ["Running", "Failed"])])
+async def test_of_a_backup_that_failed_nothing_runs_any_more(but_ended: bool, gone: list[str]) -> None:
+    """The others' logs stay for people."""
+    deleted = list[str]()
+
+    async def delete(ref: ObjectRef, uid: str) -> None:
+        deleted.append(uid)
+
+    jobs = [replace(job(outcome), uid=outcome) for outcome in ("Running", "Failed")]
+    children = SimpleNamespace(of=lambda _: jobs, pruned=lambda _: None)
+    world = SimpleNamespace(children=children, cluster=SimpleNamespace(delete=delete))
+    await backup_run.clear_all_away(cast(Any, world), JOB.owner, but_ended=but_ended)
+    assert deleted == gone

@@ -7,10 +7,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from tests.unit.reconcile.objects import tenant
 from tests.unit.reconcile.test_backup import backup, bad, good, key, text
+from tests.unit.reconcile.test_upkeep import record
 
 from odoo_tenancy.api.backup import TenantBackup
 from odoo_tenancy.api.errors import OperatorError, Refused, Unavailable, Waiting
@@ -23,6 +25,8 @@ from odoo_tenancy.reconcile import bootstrap, bootstrap_run, bootstrap_source
 from odoo_tenancy.reconcile.backup_memory import Backups, PolicyState, StoreAccess
 from odoo_tenancy.reconcile.bootstrap_source import Origin, check_usable, claim_of, newest_good
 from odoo_tenancy.reconcile.credentials import Beginning, Vault, _parse, secret
+from odoo_tenancy.reconcile.memory import Tenants
+from odoo_tenancy.reconcile.upkeep_memory import Upkeep
 from odoo_tenancy.reconcile.world import World
 from odoo_tenancy.services.object_store import Credentials
 from odoo_tenancy.services.restic import derived_password
@@ -86,7 +90,7 @@ def test_only_what_counts_as_a_backup_is_restored(body: Any, reason: str, kind: 
 
 
 def test_a_copy_of_a_tenant_is_made_of_its_newest_good_backup_within_what_it_promises() -> None:
-    original = tenant("acme", objectives={"rpo": "4h"})
+    original = tenant("acme", objectives={"rpo": "4h"}, status={"claim": "0" * 32})
 
     def newest(*bodies: Any) -> str:
         world = SimpleNamespace(backups=remembered(*bodies), now=lambda: NOW)
@@ -96,6 +100,9 @@ def test_a_copy_of_a_tenant_is_made_of_its_newest_good_backup_within_what_it_pro
     recent = (good("older", 3 * HOUR), good("newer", HOUR), bad("newest", HOUR / 2, "StoreFull"))
     assert newest(*recent) == "newer"
     assert newest(good("stale", 5 * HOUR)) == ""
+    former = {"key": f"{'f' * 32}/manifests/former.json"}
+    assert newest(good("former", HOUR, manifest=former), good("own", 2 * HOUR)) == "own"
+    assert newest(good("to-come", -HOUR), good("own", 2 * HOUR)) == "own"
     assert newest() == ""
 
 
@@ -250,3 +257,38 @@ def test_the_backup_that_is_made_for_a_copy_has_a_name_of_its_own() -> None:
     made = {names.first_backup("a" * length, claim) for length in (3, 50) for claim in (CLAIM, "0" * 32)}
     assert len(made) == 4
     assert max(map(len, made)) <= 50
+
+
+@pytest.mark.parametrize("job", [None, SimpleNamespace(readiness=JobRun("Running", 0, 0, suspended=True))])
+@pytest.mark.parametrize("maintained", [True, False])
+async def test_it_does_not_begin_while_its_sources_repository_is_maintained(
+    monkeypatch: pytest.MonkeyPatch, job: Any, maintained: bool
+) -> None:
+    """Neither is its Job made, nor let go: what it reads might go meanwhile."""
+
+    async def run(*_: Any) -> str:
+        raise Waiting("Restoring", "it went on")
+
+    monkeypatch.setattr(bootstrap_run, "run", run)
+    original, tenants, upkeep = record(), Tenants(), Upkeep()
+    tenants.remember(original)
+    if maintained:
+        upkeep.begin(original.key, "main")
+    meta = SimpleNamespace(namespace="tenants", name="copy")
+    children = SimpleNamespace(get=lambda _: job, of=lambda _: ())
+    world = SimpleNamespace(
+        backups=remembered(good("first", HOUR)), children=children, tenants=tenants, upkeep=upkeep
+    )
+    tenant = SimpleNamespace(metadata=meta, spec=SimpleNamespace(bootstrap=Mock(from_tenant=None)))
+    tenant.spec.bootstrap.from_backup.name = "first"
+    look = SimpleNamespace(
+        world=world,
+        tenant=tenant,
+        context=Mock(claim=CLAIM, uid="1"),
+        vault=Mock(beginning=Beginning("first")),
+    )
+    monkeypatch.setattr(bootstrap, "job_name", lambda _: JOB.name)
+    monkeypatch.setattr(bootstrap, "of", lambda _: JOB.namespace)
+    with pytest.raises(Waiting) as waits:
+        await bootstrap._restored(cast(Any, look))
+    assert waits.value.reason == ("RepositoryMaintained" if maintained else "Restoring")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from types import SimpleNamespace
+from typing import Any, cast, get_args
 from unittest.mock import Mock
 
 import pytest
+from tests.unit.reconcile.test_backup import HOUR, NOW, good, policy
+from tests.unit.reconcile.test_upkeep import record
 
 from odoo_tenancy.api.errors import Waiting
 from odoo_tenancy.api.meta import Key, Manifest
 from odoo_tenancy.api.restore import RestoreStep
 from odoo_tenancy.desired import labels
+from odoo_tenancy.reconcile import restore_begin
+from odoo_tenancy.reconcile.backup_memory import Backups, Policies
 from odoo_tenancy.reconcile.restore_memory import Restores
 from odoo_tenancy.reconcile.restore_status import SAYS
 from odoo_tenancy.reconcile.restore_steps import STEPS, UNDONE_BY
@@ -37,6 +42,23 @@ def restore(
         "spec": {"tenantRef": {"name": "acme"}},
         "status": {"phase": phase, "step": step} if phase else {},
     }
+
+
+def test_the_latest_is_the_tenants_own_and_lies_where_its_policy_says() -> None:
+    """Not a former tenant's of the same name, nor one below a former prefix, nor one that is yet to come."""
+    backups, policies = Backups(), Policies()
+    policies.remember(policy())
+    for name, age, below in (
+        ("own", 3, "0" * 32),
+        ("to-come", -1, "0" * 32),
+        ("former-tenant", 1, "f" * 32),
+        ("former-prefix", 2, f"eu/{'0' * 32}"),
+    ):
+        manifest = {"key": f"{below}/manifests/{name}.json", "bucket": "backups"}
+        backups.saw("ADDED", good(name, age * HOUR, manifest=manifest))
+    world = SimpleNamespace(backups=backups, policies=policies, tenants={TENANT: record()}, now=lambda: NOW)
+    found = restore_begin._latest(cast(Any, world), cast(Any, SimpleNamespace(tenant=TENANT)))
+    assert found.key.name == "own"
 
 
 def test_one_at_a_time_whether_it_was_written_yet_or_not():

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.unit.reconcile.test_backup import NOW, TENANT, good, policy, text
+from tests.unit.reconcile.test_backup import NOW, TENANT, good, policy, tenant, text
 
-from odoo_tenancy.api.meta import Key, Manifest
-from odoo_tenancy.reconcile import follow_store, upkeep_due, upkeep_turns, upkeep_work
-from odoo_tenancy.reconcile.backup_memory import Backups, PolicyState
+from odoo_tenancy.api.meta import API_VERSION, Key, Manifest
+from odoo_tenancy.api.policy import Store
+from odoo_tenancy.cluster.status import merged
+from odoo_tenancy.reconcile import backup_health, follow_store, upkeep_due, upkeep_turns, upkeep_work
+from odoo_tenancy.reconcile.backup_memory import Backups, Policies, PolicyState
 from odoo_tenancy.reconcile.memory import Reservation, TenantRecord
 from odoo_tenancy.reconcile.report import Report
+from odoo_tenancy.reconcile.upkeep import UpkeepReconciler
 from odoo_tenancy.reconcile.upkeep_due import Due
 from odoo_tenancy.reconcile.upkeep_memory import MAINTENANCE, UPKEEP, Upkeep
 from odoo_tenancy.reconcile.upkeep_work import known_backups
 
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MONDAYS: dict[str, Any] = {"maintenance": {"schedule": "0 6 * * 1"}, "verification": {"schedule": "@yearly"}}
 """NOW is a Monday at noon."""
 
@@ -39,9 +43,30 @@ def stored(*live: Manifest) -> Backups:
 
 
 def due(
-    state: PolicyState, who: TenantRecord, backups: Backups, upkeep: Upkeep, seconds: float = 0
+    state: PolicyState,
+    who: TenantRecord,
+    backups: Backups,
+    upkeep: Upkeep,
+    seconds: float = 0,
+    now: datetime = NOW,
+    others: Sequence[PolicyState] = (),
 ) -> Due | None:
-    return upkeep_due.due(state.policy, who, backups, upkeep, NOW, seconds)
+    policies = Policies()
+    for each in (state, *others):
+        policies.remember(each)
+    return upkeep_due.due(state.policy, who, backups, policies, upkeep, now, seconds)
+
+
+def elsewhere(name: str, **store: Any) -> PolicyState:
+    """Another policy, with another store."""
+    state = policy(99 * DAY)
+    spec, metadata = state.policy.spec, state.policy.metadata
+    s3 = spec.store.s3.model_copy(update=store)
+    body = {
+        "metadata": metadata.model_copy(update={"name": name}),
+        "spec": spec.model_copy(update={"store": Store(s3=s3)}),
+    }
+    return PolicyState(state.policy.model_copy(update=body))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +123,7 @@ def test_a_share_of_what_is_stored_is_verified_again_at_each_turn():
     state, who = policy(99 * DAY, **schedule), record(maintained=NOW, claim="0" * 32)
     live = [*aged(20, 9 * DAY), *[good(f"new{n}", timedelta(minutes=n)) for n in range(3)]]
     backups, seen = stored(*live), list[str]()
-    while (found := upkeep_due.due(state.policy, who, backups, Upkeep(), NOW + 4 * DAY, 0)) is not None:
+    while (found := due(state, who, backups, Upkeep(), now=NOW + 4 * DAY)) is not None:
         assert found.verify is not None
         seen.append(found.verify.name)
         body = next(each for each in live if each["metadata"]["name"] == found.verify.name)
@@ -112,14 +137,80 @@ def test_what_could_not_be_looked_at_leaves_its_turn_to_others():
     state = policy(99 * DAY, maintenance={"schedule": "0 0 1 1 *"}, verification={"schedule": "0 0 * * 1"})
     upkeep, live = Upkeep(), aged(9, 9 * DAY)
     upkeep.failed(TENANT, "b08", "StoreUnreachable", "away", 0)
-    found = upkeep_due.due(state.policy, record(maintained=NOW), stored(*live), upkeep, NOW + 4 * DAY, 1)
+    found = due(state, record(maintained=NOW), stored(*live), upkeep, 1, NOW + 4 * DAY)
     assert found == Due(Key("TenantBackup", "tenants", "b07"))
+
+
+ELSEWHERE: dict[str, Manifest] = {
+    "of a former tenant of the name": {
+        "manifest": {"key": f"{'f' * 32}/manifests/a.json", "bucket": "backups"}
+    },
+    "below another prefix": {"manifest": {"key": f"eu/{'0' * 32}/manifests/a.json", "bucket": "backups"}},
+    "in another bucket": {"manifest": {"key": f"{'0' * 32}/manifests/a.json", "bucket": "former"}},
+    "nowhere": {"manifest": {}},
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE.values(), ids=list(ELSEWHERE))
+@pytest.mark.parametrize("maintained", [NOW, None])
+def test_what_lies_elsewhere_is_not_verified_here(where: Manifest, maintained: datetime | None) -> None:
+    """Nor is a repository maintained that has nothing."""
+    state = policy(99 * DAY, maintenance={"schedule": "0 0 1 1 *"}, verification={"schedule": "0 0 * * 1"})
+    backups = stored(good("a", 9 * DAY, **where))
+    assert due(state, record(maintained=maintained), backups, Upkeep(), now=NOW + 4 * DAY) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "is_here"),
+    [
+        (elsewhere("silver"), True),
+        (elsewhere("silver", bucket="other"), False),
+        (elsewhere("silver", endpoint="https://other.example.com"), False),
+        (elsewhere("another"), False),  # silver is gone, and nobody knows where it kept its backups
+    ],
+)
+def test_of_another_policys_backups_only_those_of_this_store_are_verified_here(
+    other: PolicyState, is_here: bool
+) -> None:
+    state = policy(99 * DAY, maintenance={"schedule": "0 0 1 1 *"}, verification={"schedule": "0 0 * * 1"})
+    body = good("a", 9 * DAY, manifest={"key": f"{'0' * 32}/manifests/a.json"})
+    body["spec"]["policyRef"] = {"name": "silver"}
+    found = due(state, record(maintained=NOW), stored(body), Upkeep(), now=NOW + 4 * DAY, others=[other])
+    assert (found is not None) == is_here
+
+
+def test_what_was_found_in_the_store_is_verified_in_the_next_turn_the_newest_first() -> None:
+    state = policy(99 * DAY, maintenance={"schedule": "0 0 1 1 *"}, verification={"schedule": "0 0 * * 1"})
+    live, seen = aged(4, 9 * DAY), list[str]()
+    for body in live[:3]:
+        del body["status"]["verification"]
+    backups, who = stored(*live), record(maintained=NOW)
+    while (found := due(state, who, backups, Upkeep(), now=NOW + 4 * DAY)) is not None:
+        assert found.verify is not None
+        seen.append(found.verify.name)
+        body = next(each for each in live if each["metadata"]["name"] == found.verify.name)
+        body["metadata"]["resourceVersion"] = "2"
+        body["status"]["verification"] = {"result": "Passed", "checkedAt": text(NOW + 4 * DAY)}
+        backups.saw("MODIFIED", body)
+    assert seen == ["b00", "b01", "b02"]
+
+
+def test_what_failed_of_a_backup_that_is_gone_troubles_nobody() -> None:
+    state, upkeep = policy(99 * DAY, **MONDAYS), Upkeep()
+    for what in ("a", MAINTENANCE):
+        upkeep.failed(TENANT, what, "StoreUnreachable", "away", 0)
+    said(state, upkeep, record())
+    assert len(upkeep.failures({TENANT})) == 2
+    said(state, upkeep, record(), backups=stored(good("b", HOUR)))
+    assert len(upkeep.failures({TENANT})) == 1
 
 
 def said(state: PolicyState, upkeep: Upkeep, *who: TenantRecord, backups: Backups | None = None) -> Report:
     asked: list[Key] = []
+    policies = Policies()
+    policies.remember(state)
     world = SimpleNamespace(
-        upkeep=upkeep, backups=backups or stored(), now=lambda: NOW, seconds=lambda: 1000.0,
+        policies=policies, upkeep=upkeep, backups=backups or stored(), now=lambda: NOW, seconds=lambda: 1000.0,
         enqueue=lambda key: asked.append(key), options=SimpleNamespace(serves=lambda _: True),
     )  # fmt: skip
     report = Report()
@@ -218,3 +309,34 @@ def test_the_moment_of_a_maintenance_is_read_back_from_the_status():
     upkeep.maintained(TENANT, earlier)
     assert upkeep.last_maintained(record(maintained=later)) == later
     assert upkeep.last_maintained(record()) == earlier
+
+
+async def test_a_backup_that_lost_a_part_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maintenance found it, whether or not it came to its end."""
+    body = good("a", HOUR)
+    body["metadata"] |= {"generation": 1}
+    body["spec"] |= {"reason": "OnDemand"}
+    backups, policies, told = stored(body), Policies(), list[str]()
+    policies.remember(policy())
+
+    async def patch_status(_: Any, difference: Manifest) -> Manifest:
+        status = merged(body["status"], difference)
+        return {**body, "metadata": body["metadata"] | {"resourceVersion": "2"}, "status": status}
+
+    async def get(_: Any) -> Manifest:
+        return {"apiVersion": API_VERSION, "kind": "TenantBackup", **body}
+
+    async def publish(_: Any, __: str, reason: str, ___: str) -> None:
+        told.append(reason)
+
+    world = cast(Any, SimpleNamespace(
+        cluster=SimpleNamespace(get=get, patch_status=patch_status), events=SimpleNamespace(publish=publish),
+        backups=backups, policies=policies, now=lambda: NOW, enqueue=lambda _: None,
+    ))  # fmt: skip
+    report = Report()
+    await UpkeepReconciler(world)._broken(record(), ("a",))
+    backup_health.tell(world, tenant(), report)
+    assert told == ["SnapshotMissing"]
+    found = report.findings["BackupHealthy"]
+    assert (found.status, found.reason) == ("False", "NotVerified")
+    assert "SnapshotMissing" in found.message

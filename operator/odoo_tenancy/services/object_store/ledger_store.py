@@ -15,10 +15,12 @@ class LedgerStore:
 
     Args:
         prefix: of the policy, without a slash at either end; may be empty.
+        of: what is locked, if it isn't the repository itself.
     """
 
-    def __init__(self, bucket: Bucket, prefix: str, claim: str) -> None:
-        self.key = "/".join(part for part in (prefix, FOLDER, f"{claim}.json") if part)
+    def __init__(self, bucket: Bucket, prefix: str, claim: str, of: str = "") -> None:
+        name = f"{claim}.{of}.json" if of else f"{claim}.json"
+        self.key = "/".join(part for part in (prefix, FOLDER, name) if part)
         self._bucket = bucket
 
     async def load(self) -> Ledger:

@@ -98,7 +98,13 @@ Save = Callable[[Ledger], Awaitable[object]]
 
 
 async def extend(
-    bucket: Bucket, prefix: str, needed: Collection[str], ledger: Ledger, wanted: Wanted, save: Save
+    bucket: Bucket,
+    prefix: str,
+    needed: Collection[str],
+    ledger: Ledger,
+    wanted: Wanted,
+    save: Save,
+    versions: Mapping[str, str] | None = None,
 ) -> Extension:
     """Make the locks of what is needed last. Never shortens one, and never touches restic's own locks.
 
@@ -108,6 +114,7 @@ async def extend(
         prefix: of the repository, with a slash at its end; all keys lie below it.
         needed: keys of what kept backups need.
         save: called with the ledger now and then, and at the end where it changed.
+        versions: by key, those that were seen to be what they should be. Of all other keys the oldest is taken for that.
 
     Raises:
         ObjectLocked, StoreAccessDenied: the store refuses to make a lock longer.
@@ -117,7 +124,7 @@ async def extend(
         raise ValueError(f"{outside[0]} isn't below {prefix}")
     keys = sorted(key for key in needed if not key.startswith(f"{prefix}{_LOCKS}"))
     there = await _versions(bucket, prefix, frozenset(keys))
-    work = _Pass(bucket, there, ledger, wanted)
+    work = _Pass(bucket, there, ledger, wanted, versions or {})
     for some in _chunks([key for key in keys if there.get(key)], SAVE_EVERY):
         for few in _chunks(some, THREADS):
             await _together([work.look_at(key) for key in few])
@@ -142,10 +149,17 @@ class _Pass:
     """One pass over a repository: what is there, what was known, what was done."""
 
     def __init__(
-        self, bucket: Bucket, there: Mapping[str, Sequence[StoredVersion]], ledger: Ledger, wanted: Wanted
+        self,
+        bucket: Bucket,
+        there: Mapping[str, Sequence[StoredVersion]],
+        ledger: Ledger,
+        wanted: Wanted,
+        seen: Mapping[str, str],
     ) -> None:
-        self.bucket, self.there, self.wanted = bucket, there, wanted
-        self.pinned: dict[str, Pinned] = dict(ledger.pinned)
+        self.bucket, self.there, self.wanted, self.seen = bucket, there, wanted, seen
+        self.pinned: dict[str, Pinned] = {
+            key: each for key, each in ledger.pinned.items() if seen.get(key, each.version) == each.version
+        }
         self.extended = self.long_enough = self.asked = 0
         self.changed = False
 
@@ -171,7 +185,8 @@ class _Pass:
         """Pin it, and make its lock longer where it runs out soon."""
         if self.is_gone(key):
             return
-        known = self.pinned.get(key) or await self._ask(key, self.contents(key)[-1].version)
+        version = self.seen.get(key) or self.contents(key)[-1].version
+        known = self.pinned.get(key) or await self._ask(key, version)
         if known.retention is not None and known.retention.until >= self.wanted.soon:
             self.long_enough += 1
             return
