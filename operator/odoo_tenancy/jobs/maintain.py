@@ -33,6 +33,7 @@ from odoo_tenancy.jobs.retention import StoredSet, staying
 from odoo_tenancy.jobs.stale_locks import remove_stale_locks
 from odoo_tenancy.jobs.stored_sets import StoredSets, read_sets
 from odoo_tenancy.services.object_store import Bucket, BucketAddress, Clocks, StoredObject
+from odoo_tenancy.services.object_store.holds import Holds
 from odoo_tenancy.services.restic import Repository
 
 _SHOWN = 5
@@ -131,7 +132,8 @@ class Maintenance:
         """Whole backups that need not stay, and snapshots of none."""
         work, now = self.work, min(clocks.store, clocks.ours)
         record = await self._record()
-        found = await read_sets(self.bucket, work, await self.repository.snapshots(), record.backups)
+        held = await Holds(self.bucket, work.prefix, work.claim).names()
+        found = await read_sets(self.bucket, work, await self.repository.snapshots(), record.backups, held)
         kept = staying(found.sets, work.keep, now)
         going = [each for each in found.sets if each.name not in kept]
         strays = found.strays(now, timedelta(seconds=work.strays_after_seconds))

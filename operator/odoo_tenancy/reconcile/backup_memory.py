@@ -44,6 +44,8 @@ class BackupRecord:
     checked: datetime | None
     reason: str
     """Why it failed; of one that was not found good, why not."""
+    hold_due: bool = False
+    """The store doesn't know yet what ``spec.hold`` says."""
     claim: str = ""
     """Of the tenant that was stored; empty as long as nothing is. A former tenant of the same name had another one."""
 
@@ -98,7 +100,7 @@ class Backups:
             self._running.setdefault(record.key, "")
         elif record.finished:
             self._running.pop(record.key, None)
-        return None if record.finished else record.key
+        return None if record.finished and not record.hold_due else record.key
 
     def listed(self, uids: frozenset[str]) -> tuple[Key, ...]:
         """Take in which exist; those that went while no watch ran."""
@@ -142,7 +144,9 @@ def _record(body: Manifest) -> BackupRecord:
     check = status.get("verification") or {}
     version, namespace = metadata.get("resourceVersion", ""), intern(metadata["namespace"])
     annotations: Mapping[str, Any] = metadata.get("annotations") or {}
-    reason = next((c["reason"] for c in status.get("conditions") or () if c["type"] == "Ready"), "")
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    manifest_key = (status.get("manifest") or {}).get("key") or ""
+    held = conditions.get("Held", {}).get("status") == "True"
     return BackupRecord(
         key=Key("TenantBackup", namespace, metadata["name"]),
         uid=metadata["uid"],
@@ -155,8 +159,9 @@ def _record(body: Manifest) -> BackupRecord:
         completed=_moment(status.get("completionTime")),
         verified=check.get("result") == "Passed",
         checked=_moment(check.get("checkedAt")),
-        reason=intern(reason),
-        claim=intern(_claim((status.get("manifest") or {}).get("key") or "")),
+        reason=intern(conditions.get("Ready", {}).get("reason", "")),
+        hold_due=status.get("phase") == "Completed" and bool(manifest_key) and bool(spec.get("hold")) != held,
+        claim=intern(_claim(manifest_key)),
     )
 
 

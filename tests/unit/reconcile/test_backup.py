@@ -321,3 +321,31 @@ def test_a_tenant_without_a_policy_is_told_so():
     found = told(policy(), backup=None)
     assert (found.status, found.reason) == ("Unknown", "NotProvided")
     assert "Retain" in found.message
+
+
+@pytest.mark.parametrize(
+    ("hold", "held", "due"),
+    [
+        (True, None, True),
+        (True, "False", True),
+        (True, "True", False),
+        (False, "True", True),
+        (False, None, False),
+    ],
+)
+def test_a_hold_is_due_until_the_store_knows_of_it(hold: bool, held: str | None, due: bool) -> None:
+    body = good("first", HOUR, manifest={"key": f"eu/{'0' * 32}/manifests/first.json", "sha256": "a" * 64})
+    body["spec"]["hold"] = hold
+    if held is not None:
+        body["status"]["conditions"] = [{"type": "Held", "status": held, "reason": "Held"}]
+    backups = Backups()
+    assert (backups.saw("ADDED", body) is not None) is due
+    record = backups.get(key("first"))
+    assert record is not None
+    assert record.hold_due is due
+
+
+def test_what_stored_nothing_is_not_held_in_the_store() -> None:
+    body = bad("first", HOUR, "StoreFull")
+    body["spec"]["hold"] = True
+    assert Backups().saw("ADDED", body) is None
