@@ -18,7 +18,7 @@ from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired import backup_jobs, names
 from odoo_tenancy.desired.backup_jobs import BackupJob, Run
 from odoo_tenancy.desired.restore_jobs import Source
-from odoo_tenancy.reconcile import bootstrap_run
+from odoo_tenancy.reconcile import backup_run, bootstrap_run
 from odoo_tenancy.reconcile.backup_memory import PolicyState
 from odoo_tenancy.reconcile.backup_work import repository_of
 from odoo_tenancy.reconcile.bootstrap_source import LOOK_AGAIN, Origin, of_another, usable_policy
@@ -50,7 +50,9 @@ async def find(look: Look, asked: CopyOfRepository) -> Beginning:
     try:
         found = FindOutcome.model_validate_json(said)
     except ValidationError as error:
-        await look.world.cluster.delete(ref)
+        child = look.world.children.get(ref)
+        if child is not None:
+            await backup_run.clear_away(look.world, child)
         raise Waiting("Restoring", f"What {ref} found is lost with its pod: it looks again.", 1.0) from error
     if found.namespace != namespace:
         raise of_another("spec.bootstrap.fromRepository names", namespace)
