@@ -4,6 +4,7 @@ tenants come back at once, through an operator that has never heard of them."""
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from tests.support.s3 import S3Process
 from odoo_tenancy.api.meta import API_VERSION
 from odoo_tenancy.cluster.objects import ObjectRef
 
-POOL, NAMESPACE = "lostcluster", "lost-cluster"
+POOL = "lostcluster"
 NAMES = ("acme", "globex", "initech")
 NOBODY = "0" * 32
 
@@ -42,20 +43,21 @@ def begin(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
 @pytest.fixture
 def restores(stage: Stage, store: S3Process, begin: StartProcess) -> Iterator[Restores]:
-    made = Restores(Backups(Tenants(stage, NAMESPACE), store))
+    tenants = Tenants(stage, f"lost-cluster-{secrets.token_hex(3)}")
+    made = Restores(Backups(tenants, store))
     yield made
-    for kind in (KIND, "TenantBackup"):
-        for live in stage.kube.list(API_VERSION, kind, NAMESPACE):
-            stage.kube.delete(ObjectRef(API_VERSION, kind, NAMESPACE, live["metadata"]["name"]))
+    for kind in ("BackupPolicy", KIND, "TenantBackup"):
+        for live in stage.kube.list(API_VERSION, kind, tenants.namespace):
+            stage.kube.delete(ObjectRef(API_VERSION, kind, tenants.namespace, live["metadata"]["name"]))
     made.backups.tenants.clear()
     stage.drop_pools([POOL])
 
 
-def git(restores: Restores) -> None:
+def git(restores: Restores, **pool: object) -> None:
     """All that is there of a platform but its tenants."""
     stage = restores.backups.stage
-    stage.namespace(NAMESPACE)
-    stage.create_pool(POOL)
+    stage.namespace(restores.backups.namespace)
+    stage.create_pool(POOL, **pool)
     restores.backups.policy()
 
 
@@ -78,18 +80,18 @@ def backed_up(restores: Restores, *names: str, **spec: object) -> None:
         assert live["status"]["phase"] == "Completed", live["status"]
 
 
-def destroy(stage: Stage, claims: Mapping[str, str]) -> None:
+def destroy(stage: Stage, namespace: str, claims: Mapping[str, str]) -> None:
     """Objects without anybody who would clear up after them; Secrets, databases, roles, volumes."""
     kube = stage.kube
     for kind in ("OdooTenant", "TenantBackup", KIND, "BackupPolicy", "HostingPool"):
-        where = "" if kind == "HostingPool" else NAMESPACE
+        where = "" if kind == "HostingPool" else namespace
         for live in kube.list(API_VERSION, kind, where):
             if kind == "HostingPool" and live["metadata"]["name"] != POOL:
                 continue
             ref = ObjectRef(API_VERSION, kind, where, live["metadata"]["name"])
             kube.patch(ref, {"metadata": {"finalizers": None}})
             kube.delete(ref)
-    doomed = (NAMESPACE, f"odoo-pool-{POOL}")
+    doomed = (namespace, f"odoo-pool-{POOL}")
     for name in doomed:
         kube.delete(namespace_ref(name))
     for claim in claims.values():
@@ -113,7 +115,7 @@ def test_git_the_store_and_the_recovery_key_are_enough(
     moment = stage.kube.live(backups.ref("initech-backup"))["status"]["recoveryPoint"]
     _more_of_initech(restores, was["initech"].claim)
     operator.close()
-    destroy(stage, {name: each.claim for name, each in was.items()})
+    destroy(stage, backups.namespace, {name: each.claim for name, each in was.items()})
 
     lost = time.monotonic()
     git(restores)
@@ -196,9 +198,7 @@ def test_restores_take_turns_also_after_a_restart(
     restores: Restores, stage: Stage, begin: StartProcess
 ) -> None:
     """And what one of them restores is neutral before it serves."""
-    stage.namespace(NAMESPACE)
-    stage.create_pool(POOL, backups={"maxConcurrent": 1})
-    restores.backups.policy()
+    git(restores, backups={"maxConcurrent": 1})
     operator = begin(None)
     for name in NAMES[:2]:
         create(restores, name)
