@@ -41,7 +41,7 @@ COMPONENT = "app.kubernetes.io/component"
 TENANT = "odootenancy.io/tenant"
 SERVERS = ("web", "cron", "redis")
 """Components whose pods run for good."""
-BACKUP_JOBS = ("prepare", "backup", "verify", "maintain", "restore", "swap")
+BACKUP_JOBS = ("prepare", "backup", "verify", "maintain", "find", "restore", "swap")
 """Components of Jobs of the operator's own image: they run, as processes (``job_process.py``)."""
 WRONG_SPEC = 64
 """The exit status by which Odoo's Jobs say that trying again can't help."""
@@ -375,7 +375,7 @@ class FakeKubelet:
         option = conf["options"].__getitem__
         return await psycopg.AsyncConnection.connect(
             host=option("db_host"), port=option("db_port"), user=option("db_user"), password=option("db_password"),
-            dbname=option("db_name"), sslmode=option("db_sslmode"), sslrootcert=self._authority(files),
+            dbname=_asked_for(pod) or option("db_name"), sslmode=option("db_sslmode"), sslrootcert=self._authority(files),
         )  # fmt: skip
 
     def _authority(self, files: dict[str, str]) -> str | None:
@@ -514,6 +514,12 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, list):
         return [_timeless(item) for item in value]
     return None if value == {} else value
+
+
+def _asked_for(pod: Manifest) -> str:
+    """The database that a Job's arguments name; empty: that of its odoo.conf."""
+    arguments = pod["containers"][0].get("args") or ()
+    return next((a.partition("=")[2] for a in arguments if a.startswith("--database=")), "")
 
 
 def _pod_status(phase: str, container: Manifest, state: Manifest, *, ready: bool = False) -> Manifest:

@@ -29,7 +29,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 
 REASON_OF = {
     "good": 1, "found": 2, "run_job": 2, "Finding": 1, "JobEnded": 0, "Stage": 2, "_refused": 0,
-    "RestoreEnded": 0, "ends": 3, "enters": 2, "_await_stop": 2,
+    "RestoreEnded": 0, "ends": 3, "enters": 2, "_await_stop": 2, "is_held": 3,
 }  # fmt: skip
 """Which argument of a call is a reason, besides those of the errors."""
 

@@ -30,7 +30,8 @@ class TenantBackupSpec(ApiModel):
     reason: Literal["Scheduled", "OnDemand", "PreRestore", "PreUpgrade", "Final"] = "OnDemand"
     """Why it is made."""
     hold: bool = False
-    """Whether retention passes it by. May change."""
+    """Whether retention passes it by. May change. The store knows of it too, so that it outlasts the cluster: see the
+    condition ``Held``."""
 
 
 class Snapshots(ApiModel):

@@ -58,6 +58,7 @@ class TenantRestoreSpec(ApiModel):
 RestoreStep = Literal[
     "SafetyBackup",
     "Restoring",
+    "Neutralizing",
     "Stopping",
     "Swapping",
     "Starting",

@@ -376,6 +376,9 @@ class CopyOfRepository(ApiModel):
         ),
     ] = "latest"
     """``latest``, or a moment (RFC 3339): the newest recovery point until then."""
+    neutralize: bool = False
+    """Whether mail servers, scheduled actions and payment providers are switched off, as in a rehearsal. It has an identity
+    of its own then; else it is the tenant that was, and keeps its identity."""
 
 
 class Archive(ApiModel):

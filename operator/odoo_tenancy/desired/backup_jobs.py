@@ -11,6 +11,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Literal
 
 from odoo_tenancy.api import work
@@ -100,26 +101,37 @@ def verify(ctx: TenantContext, run: Run) -> BackupJob:
 
 def prepare(ctx: TenantContext, run: Run) -> BackupJob:
     """Makes the repository and sees to its keys. Recovery keys never come to where a tenant's pods are."""
-    name, namespace = names.preparation(ctx.claim, run.uid), ctx.operator_namespace
-    marks = labels.for_backup(ctx.tenant, run.backup, run.uid, "prepare", last=run.last)
-    pod = {
-        **_pod(ctx, run, name, "prepare", []),
-        "securityContext": _security(_OPERATOR_USER, _OPERATOR_USER),
-        "serviceAccountName": _OPERATOR_ACCOUNT,
-    }
-    return _parts(run, name, namespace, marks, marks, pod)
+    return _beside_operator(ctx, run, names.preparation(ctx.claim, run.uid), "prepare")
 
 
 def maintain(ctx: TenantContext, run: Run) -> BackupJob:
     """Forgets, prunes and makes locks last, with what only the operator holds."""
-    name, namespace = names.maintenance(ctx.claim), ctx.operator_namespace
-    marks = labels.for_run(ctx.tenant, run.kind, run.backup, run.uid, "maintain")
+    return _beside_operator(ctx, run, names.maintenance(ctx.claim), "maintain")
+
+
+def find(ctx: TenantContext, run: Run) -> BackupJob:
+    """Looks into the repository of a tenant that was lost, by what recovery keys make. Its name says what it is told: one
+    that failed gives way where that is mended."""
+    return _beside_operator(
+        ctx, run, names.search(run.repository, ctx.claim, run.work, *_digests(run)), "find"
+    )
+
+
+def _digests(run: Run) -> list[str]:
+    """Of what must not be in a name."""
+    values = (*run.files.values(), *(value.encode() for value in run.environment.values()))
+    return sorted(sha256(value).hexdigest() for value in values)
+
+
+def _beside_operator(ctx: TenantContext, run: Run, name: str, component: str) -> BackupJob:
+    """A Job where no tenant's pods are."""
+    marks = labels.for_run(ctx.tenant, run.kind, run.backup, run.uid, component, last=run.last)
     pod = {
-        **_pod(ctx, run, name, "maintain", []),
+        **_pod(ctx, run, name, component, []),
         "securityContext": _security(_OPERATOR_USER, _OPERATOR_USER),
         "serviceAccountName": _OPERATOR_ACCOUNT,
     }
-    return _parts(run, name, namespace, marks, marks, pod)
+    return _parts(run, name, ctx.operator_namespace, marks, marks, pod)
 
 
 def in_tenant(

@@ -148,6 +148,11 @@ def maintenance(claim: str) -> str:
     return f"maintain-{claim[:_CLAIM_PART]}-{digest(claim, length=8)}"
 
 
+def search(claim: str, *what: str) -> str:
+    """The Job, in the operator's namespace, that looks into a lost claim's repository; by what it is told."""
+    return f"find-{claim[:_CLAIM_PART]}-{digest(claim, *what, length=8)}"
+
+
 def pods_in_repository(tenant: OdooTenant, claim: str) -> tuple[str, ...]:
     """How the names of the pods begin that lock a tenant's repository."""
     short = claim[:_CLAIM_PART]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from odoo_tenancy.api.meta import ApiModel
+from odoo_tenancy.api.meta import ApiModel, Manifest
 from odoo_tenancy.api.restore_work import DiscardWork, RestoreWork, SwapWork
 from odoo_tenancy.api.work import PASSWORD_FILE, STORE_CA_FILE, DatabasePlace, RepositoryPlace
-from odoo_tenancy.desired import labels, names, odoo_conf
+from odoo_tenancy.desired import jobs, labels, names, odoo_conf
 from odoo_tenancy.desired.backup_jobs import POSTGRES_CA_FILE, SCRATCH, BackupJob, Run, in_tenant
 from odoo_tenancy.desired.context import Peer, TenantContext
 
@@ -129,6 +129,17 @@ def discard(ctx: TenantContext, made_for: MadeFor, folders: tuple[str, ...]) -> 
     """Removes folders of the tenant's volume."""
     run = _on_the_volume(made_for, DiscardWork(filestores=FILESTORES, folders=folders))
     return in_tenant(ctx, run, "swap", module="filestore_discard", part="discard", filestore="write")
+
+
+def neutralization(ctx: TenantContext, made_for: MadeFor, database: str) -> Manifest:
+    """Takes from what was restored what sends mail, takes money or acts by itself, before it takes the living one's place:
+    the tenant's own Job for it, in its image, on another database."""
+    manifest = jobs.neutralization(ctx, database)
+    marks = labels.for_run(ctx.tenant, made_for.kind, made_for.name, made_for.uid, "neutralize")
+    spec = manifest["spec"]
+    template = {**spec["template"], "metadata": {**spec["template"]["metadata"], "labels": marks}}
+    metadata = {**manifest["metadata"], "labels": marks}
+    return {**manifest, "metadata": metadata, "spec": {**spec, "template": template}}
 
 
 def _on_the_volume(made_for: MadeFor, work: ApiModel) -> Run:

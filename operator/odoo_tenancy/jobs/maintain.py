@@ -33,7 +33,8 @@ from odoo_tenancy.jobs.retention import StoredSet, staying
 from odoo_tenancy.jobs.stale_locks import locked_by, remove_stale_locks
 from odoo_tenancy.jobs.stored_sets import StoredSets, read_sets
 from odoo_tenancy.services.object_store import Bucket, BucketAddress, Clocks, StoredObject
-from odoo_tenancy.services.restic import Repository
+from odoo_tenancy.services.object_store.holds import Holds
+from odoo_tenancy.services.restic import Repository, Snapshot
 
 _SHOWN = 5
 _TOLD = 16
@@ -124,10 +125,9 @@ class Maintenance:
         self._found(locks_extended=self.done.locks_extended + extended)
 
     async def _extend_manifests(self, now: datetime) -> None:
-        if self._stored is None:  # somebody is at work there, so that nothing was forgotten
-            record = await self._record()
-            self._stored = await read_sets(self.bucket, self.work, (), record.backups)
-        extended = await extend_manifests(self.bucket, self.work, self._stored, now)
+        # Nothing was forgotten where somebody is at work.
+        stored = self._stored if self._stored is not None else await self._read_sets(await self._record(), ())
+        extended = await extend_manifests(self.bucket, self.work, stored, now)
         self._found(locks_extended=self.done.locks_extended + extended)
 
     async def _attempt(self, step: str, work: Coroutine[None, None, None]) -> bool:
@@ -149,12 +149,16 @@ class Maintenance:
             data = f"{self.work.repository.path}/data/"
             return frozenset(each.key.rpartition("/")[2] for each in objects if each.key.startswith(data))
 
+    async def _read_sets(self, record: ForgottenBackups, snapshots: Sequence[Snapshot]) -> StoredSets:
+        held = await Holds(self.bucket, self.work.prefix, self.work.claim).names()
+        self._stored = await read_sets(self.bucket, self.work, snapshots, record.backups, held)
+        return self._stored
+
     async def _forget(self, clocks: Clocks) -> None:
         """Whole backups that need not stay, and snapshots of none."""
         work, now = self.work, min(clocks.store, clocks.ours)
         record = await self._record()
-        found = await read_sets(self.bucket, work, await self.repository.snapshots(), record.backups)
-        self._stored = found
+        found = await self._read_sets(record, await self.repository.snapshots())
         kept = staying(found.sets, work.keep, now)
         going = [each for each in found.sets if each.name not in kept]
         strays = found.strays(now, timedelta(seconds=work.strays_after_seconds))

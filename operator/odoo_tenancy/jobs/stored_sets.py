@@ -47,12 +47,17 @@ class StoredSets:
 
 
 async def read_sets(
-    bucket: Bucket, work: MaintainWork, snapshots: Sequence[Snapshot], forgotten: Mapping[str, str]
+    bucket: Bucket,
+    work: MaintainWork,
+    snapshots: Sequence[Snapshot],
+    forgotten: Mapping[str, str],
+    held: Collection[str],
 ) -> StoredSets:
     """Read every manifest.
 
     Args:
         forgotten: names of backups that went on purpose, with the SHA-256 of their manifests.
+        held: names of backups that are to stay, as the store has it: it counts where there is no TenantBackup to say it.
     """
     there, found, changed, seen = {each.id for each in snapshots}, [], [], set()
     async for each in bucket.objects(work.manifests):
@@ -66,7 +71,8 @@ async def read_sets(
         if stored is None:
             changed.append(name)
         else:
-            found.append(_set(name, document, stored, known, there))
+            kept = known.hold if known is not None else name in held
+            found.append(_set(name, document, stored, known, there, hold=kept))
     hidden = [
         name
         for name, known in work.backups.items()
@@ -89,7 +95,13 @@ def _believed(
 
 
 def _set(
-    name: str, document: Document, manifest: BackupManifest, known: KnownBackup | None, there: Collection[str]
+    name: str,
+    document: Document,
+    manifest: BackupManifest,
+    known: KnownBackup | None,
+    there: Collection[str],
+    *,
+    hold: bool,
 ) -> StoredSet:
     named = frozenset({manifest.snapshots.database, *manifest.snapshots.filestore})
     missing = frozenset(each for each in named if each not in there)
@@ -100,6 +112,6 @@ def _set(
         snapshots=named,
         missing=missing,
         counts=known is not None and known.verified and not missing,
-        hold=known is not None and known.hold,
+        hold=hold,
         version=document.version,
     )

@@ -29,22 +29,6 @@ def find_pool(pools: Pools, tenant: OdooTenant) -> PoolState:
     return state
 
 
-def refuse_what_is_not_there_yet(tenant: OdooTenant) -> None:
-    """Parts of the API whose reconcilers this version does not have: said, not silently ignored.
-
-    Raises:
-        Refused: ``NotSupported``.
-    """
-    start = tenant.spec.bootstrap
-    asked = [("spec.bootstrap.fromRepository", start is not None and start.from_repository is not None)]
-    named = [field for field, is_asked in asked if is_asked]
-    if named:
-        raise Refused(
-            "NotSupported",
-            f"This version of the operator does not provide {', '.join(named)} yet: leave it out.",
-        )
-
-
 def admit(tenants: Tenants, pool: PoolState, tenant: OdooTenant, effective: Effective) -> None:
     """Give the tenant its place and reserve its share of the servers. No await between the check and the reservation.
 

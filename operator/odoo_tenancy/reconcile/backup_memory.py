@@ -46,6 +46,8 @@ class BackupRecord:
     checked: datetime | None
     reason: str
     """Why it failed; of one that was not found good, why not."""
+    hold_due: bool = False
+    """The store doesn't know yet what ``spec.hold`` says."""
     policy: str = ""
     """The BackupPolicy that it names; empty: its tenant's."""
     bucket: str = ""
@@ -117,7 +119,7 @@ class Backups:
             self._running.setdefault(record.key, "")
         elif record.finished:
             self._running.pop(record.key, None)
-        return None if record.finished else record.key
+        return None if record.finished and not record.hold_due else record.key
 
     def listed(self, uids: frozenset[str]) -> tuple[Key, ...]:
         """Take in which exist; those that went while no watch ran."""
@@ -162,7 +164,9 @@ def record_of(body: Manifest) -> BackupRecord:
     version, namespace = metadata.get("resourceVersion", ""), intern(metadata["namespace"])
     annotations: Mapping[str, Any] = metadata.get("annotations") or {}
     stored: Mapping[str, Any] = status.get("manifest") or {}
-    reason = next((c["reason"] for c in status.get("conditions") or () if c["type"] == "Ready"), "")
+    manifest_key = stored.get("key") or ""
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    held = conditions.get("Held", {}).get("status") == "True"
     return BackupRecord(
         key=Key("TenantBackup", namespace, metadata["name"]),
         uid=metadata["uid"],
@@ -175,10 +179,11 @@ def record_of(body: Manifest) -> BackupRecord:
         completed=_moment(status.get("completionTime")),
         verified=check.get("result") == "Passed",
         checked=_moment(check.get("checkedAt")),
-        reason=intern(reason),
+        reason=intern(conditions.get("Ready", {}).get("reason", "")),
+        hold_due=status.get("phase") == "Completed" and bool(manifest_key) and bool(spec.get("hold")) != held,
         policy=intern((spec.get("policyRef") or {}).get("name") or ""),
         bucket=intern(stored.get("bucket") or ""),
-        below=intern(_below(stored.get("key") or "")),
+        below=intern(_below(manifest_key)),
     )
 
 

@@ -161,6 +161,13 @@ async def verified_again(world: World, active: ActiveBackup, found: Verification
     await _write(world, active, report, {"verification": _verification(checked)})
 
 
+async def is_held(world: World, active: ActiveBackup, held: bool, reason: str, message: str) -> None:
+    """Whether the store knows that it is to stay."""
+    report = Report()
+    report.found("Held", "True" if held else "False", reason, message)
+    await _write(world, active, report, {})
+
+
 def _busy(report: Report, reason: str, message: str) -> None:
     report.found("Ready", "False", reason, message)
     report.found("Reconciling", "True", reason, message)

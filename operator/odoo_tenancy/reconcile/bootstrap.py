@@ -22,7 +22,7 @@ from odoo_tenancy.desired.backup_jobs import BackupJob
 from odoo_tenancy.desired.namespace import of
 from odoo_tenancy.desired.restore_jobs import MadeFor, Target
 from odoo_tenancy.desired.routing import url
-from odoo_tenancy.reconcile import bootstrap_run, neutralization
+from odoo_tenancy.reconcile import bootstrap_repository, bootstrap_run, neutralization
 from odoo_tenancy.reconcile.bootstrap_source import (
     check_source_at_rest,
     check_usable,
@@ -52,8 +52,14 @@ def is_asked(tenant: OdooTenant) -> bool:
 def neutralizes(tenant: OdooTenant) -> bool:
     """Whether it must not send mail, take money or act by itself."""
     start = tenant.spec.bootstrap
-    copies = (start.from_backup, start.from_tenant) if start is not None else ()
+    copies = (start.from_backup, start.from_tenant, start.from_repository) if start is not None else ()
     return any(copy is not None and copy.neutralize for copy in copies)
+
+
+def comes_back(tenant: OdooTenant) -> bool:
+    """Whether it is the tenant that was, and no copy of it."""
+    start = tenant.spec.bootstrap
+    return start is not None and start.from_repository is not None and not start.from_repository.neutralize
 
 
 async def fill(look: Look, server: PostgresServer, wanted: TenantDatabase) -> Installed:
@@ -74,7 +80,8 @@ async def fill(look: Look, server: PostgresServer, wanted: TenantDatabase) -> In
     state = await server.odoo_state(wanted, password)
     languages = await server.odoo_languages(wanted, password)
     hashed = hash_password(look.vault.credentials.admin_password, rounds=GENERATED_ROUNDS)
-    await server.personalise_copy(wanted, password, hashed, look.world.now(), url(look.context))
+    since = None if comes_back(look.tenant) else look.world.now()
+    await server.personalise_copy(wanted, password, hashed, since, url(look.context))
     return Installed(image, tuple(sorted(state.installed)), tuple(sorted(languages)))
 
 
@@ -83,12 +90,12 @@ async def _restored(look: Look) -> Beginning:
     ref = ObjectRef("batch/v1", "Job", of(look.context), job_name(look))
     beginning = look.vault.beginning
     if beginning is None or look.world.children.get(ref) is None:
-        beginning = Beginning(await _choose(look, beginning))
+        beginning = await _choose(look, beginning)
         if beginning != look.vault.beginning:
             await look.store(replace(look.vault, beginning=beginning))
 
     async def build() -> BackupJob:
-        return await _job(look, beginning.source)
+        return await _job(look, beginning)
 
     # Not while its Job runs: maintenance waits for that. Made, and looked at once more before it is let go: of two that
     # begin at once, one sees the other.
@@ -111,30 +118,32 @@ def job_name(look: Look) -> str:
     return names.backup_child(look.tenant, look.context.claim, "restore", look.context.uid)
 
 
-async def _choose(look: Look, before: Beginning | None) -> str:
-    """The TenantBackup to restore, or ``ARCHIVE``. What was chosen stays, as long as it is good.
+async def _choose(look: Look, before: Beginning | None) -> Beginning:
+    """The backup to restore, or ``ARCHIVE``. What was chosen stays, as long as it is good.
 
     Raises:
         OperatorError: there is none yet.
     """
     start, world = look.tenant.spec.bootstrap, look.world
     assert start is not None
+    if start.from_repository is not None:
+        return before or await bootstrap_repository.find(look, start.from_repository)
     namespace = look.tenant.metadata.namespace
     if before is not None:
         known = world.backups.get(Key("TenantBackup", namespace, before.source))
         if known is not None and known.recoverable:
-            return before.source
+            return before
     if start.from_tenant is not None:
-        return await chosen_of_tenant(look, start.from_tenant.name)
+        return Beginning(await chosen_of_tenant(look, start.from_tenant.name))
     if start.from_backup is not None:
         key = Key("TenantBackup", namespace, start.from_backup.name)
         check_usable(world.backups.get(key), key)
-        return key.name
+        return Beginning(key.name)
     assert start.from_archive is not None
-    return ARCHIVE
+    return Beginning(ARCHIVE)
 
 
-async def _job(look: Look, source: str) -> BackupJob:
+async def _job(look: Look, beginning: Beginning) -> BackupJob:
     """By which the tenant's own database and folder are filled; nobody uses them yet."""
     start, ctx, meta = look.tenant.spec.bootstrap, look.context, look.tenant.metadata
     made_for, name = MadeFor("OdooTenant", meta.name, meta.uid), names.database(ctx.claim)
@@ -142,7 +151,10 @@ async def _job(look: Look, source: str) -> BackupJob:
     target = Target(name, name, user, ctx.credentials.database_password)
     if start is not None and start.from_archive is not None:
         return archive_job.archive(ctx, made_for, await archive_of(look, start.from_archive), target)
-    origin = await origin_of(look, source)
+    if start is not None and start.from_repository is not None:
+        origin = bootstrap_repository.origin(look, start.from_repository, beginning)
+    else:
+        origin = await origin_of(look, beginning.source)
     login = await origin.credentials()
     return restore_jobs.restore(ctx, made_for, origin.source, target, login, origin.timeout_seconds)
 

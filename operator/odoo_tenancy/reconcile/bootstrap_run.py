@@ -25,7 +25,15 @@ Build = Callable[[], Awaitable[BackupJob]]
 
 
 async def run(look: Look, ref: ObjectRef, build: Build) -> str:
-    """Return what it said once it has ended well; until then one step of it each time. May be cut short anywhere.
+    """What it said once it has ended well; see :func:`words`."""
+    try:
+        return Outcome.model_validate_json(await words(look, ref, build)).message
+    except ValidationError:  # its pod is gone: only what ended well is Complete
+        return f"{ref} ended well."
+
+
+async def words(look: Look, ref: ObjectRef, build: Build) -> str:
+    """Return its last words once it has ended well; until then one step of it each time. May be cut short anywhere.
 
     Args:
         ref: of the Job that ``build`` makes.
@@ -52,11 +60,7 @@ async def run(look: Look, ref: ObjectRef, build: Build) -> str:
     if found.outcome == "Failed":
         left = await time_left(look, child)
         raise failure(ref, found, await last_words(look.world.cluster, live), left)
-    words = await last_words(look.world.cluster, live)
-    try:
-        return Outcome.model_validate_json(words).message
-    except ValidationError:  # its pod is gone: only what ended well is Complete
-        return f"{ref} ended well."
+    return await last_words(look.world.cluster, live)
 
 
 async def _let_go(look: Look, child: Child, build: Build) -> OperatorError:

@@ -18,7 +18,6 @@ from odoo_tenancy.api.manifest import BackupManifest
 from odoo_tenancy.api.meta import API_VERSION, Key, Manifest
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.api.types import duration_seconds
-from odoo_tenancy.api.work import STORE_CA_FILE, RepositoryPlace, StorePlace
 from odoo_tenancy.cluster.failures import Conflict
 from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.desired import names
@@ -28,6 +27,7 @@ from odoo_tenancy.reconcile.backup_begin import check_not_maintained
 from odoo_tenancy.reconcile.backup_health import rpo_of
 from odoo_tenancy.reconcile.backup_memory import BackupRecord, PolicyState
 from odoo_tenancy.reconcile.backup_policy import address_of
+from odoo_tenancy.reconcile.backup_work import repository_of
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.world import World
 from odoo_tenancy.services.object_store import Credentials, DocumentUnusable, assume_role
@@ -211,13 +211,11 @@ async def origin_of(look: Look, backup: str) -> Origin:
     assert policy.store is not None
     s3 = policy.policy.spec.store.s3
     claim = claim_of(made, s3.prefix)
-    path = names.repository(s3.prefix, claim)
-    ca_file = STORE_CA_FILE if policy.store.ca is not None else ""
-    store = StorePlace(endpoint=s3.endpoint, region=s3.region, bucket=s3.bucket, ca_file=ca_file)
+    place = repository_of(policy.policy, policy.store, names.repository(s3.prefix, claim))
     source = Source(
         backup=backup,
-        repository=RepositoryPlace(store=store, path=path),
-        password=await _password(world, made, policy, claim, path),
+        repository=place,
+        password=await _password(world, made, policy, claim, place.path),
         manifest_key=made.status.manifest.key,
         manifest_sha256=made.status.manifest.sha256,
         store_ca=policy.store.ca,
@@ -258,7 +256,7 @@ def _policy(world: World, backup: TenantBackup) -> PolicyState:
         Refused: ``NoPolicy``, ``PolicyNotFound``.
         Waiting: what keeps the policy from being used.
     """
-    namespace = backup.metadata.namespace
+    namespace, about = backup.metadata.namespace, f"by which TenantBackup {backup.metadata.name} was made"
     record = world.tenants.get(Key("OdooTenant", namespace, backup.spec.tenant_ref.name))
     named = backup.spec.policy_ref
     name = named.name if named is not None else (record.policy if record is not None else "")
@@ -269,12 +267,24 @@ def _policy(world: World, backup: TenantBackup) -> PolicyState:
             "in which store it is. Name a backup that has spec.policyRef.",
             LOOK_AGAIN,
         )
+    return usable_policy(world, namespace, name, about)
+
+
+def usable_policy(world: World, namespace: str, name: str, about: str) -> PolicyState:
+    """A policy whose store can be read.
+
+    Args:
+        about: what it is to this tenant, for the message.
+
+    Raises:
+        Refused: ``PolicyNotFound``.
+        Waiting: what keeps the policy from being used.
+    """
     state = world.policies.get(namespace, name)
     if state is None:
         raise Refused(
             "PolicyNotFound",
-            f"There is no BackupPolicy {namespace}/{name}, by which TenantBackup {backup.metadata.name} was made: create it"
-            " again, with the same store.",
+            f"There is no BackupPolicy {namespace}/{name}, {about}: create it again, with the same store.",
             LOOK_AGAIN,
         )
     if state.problem is not None:
@@ -333,10 +343,18 @@ async def _manifest(world: World, backup: TenantBackup, policy: PolicyState) -> 
 
 
 def _of_another(backup: TenantBackup) -> Refused:
-    namespace = backup.metadata.namespace
+    return of_another(f"TenantBackup {backup.metadata.name} points to", backup.metadata.namespace)
+
+
+def of_another(who: str, namespace: str) -> Refused:
+    """Whose data one team has is not for another.
+
+    Args:
+        who: names it, and how.
+    """
     return Refused(
         "BackupOfAnother",
-        f"TenantBackup {backup.metadata.name} points to a repository that belongs to a tenant of another namespace: "
-        f"nothing of it is read. Name a backup of a tenant of {namespace}.",
+        f"{who} a repository that belongs to a tenant of another namespace: nothing of it is restored here. Name one of a "
+        f"tenant of {namespace}.",
         LOOK_AGAIN,
     )

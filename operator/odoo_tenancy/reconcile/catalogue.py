@@ -20,6 +20,7 @@ from odoo_tenancy.services.object_store.catalogue import (
     manifest_keys,
     read_manifest,
 )
+from odoo_tenancy.services.object_store.holds import Holds
 
 REBUILT = f"{GROUP}/rebuilt-from"
 """Annotation of a TenantBackup that was made from a manifest: its key."""
@@ -64,6 +65,7 @@ async def _rebuild(
     if claim in known.passed_by or not _is_ours(world, claim):
         return True
     namespace, made = state.policy.metadata.namespace, 0
+    held: frozenset[str] | None = None
     prefix = names.tenant_prefix(state.policy.spec.store.s3.prefix, claim)
     for name, key in (await manifest_keys(bucket, prefix)).items():
         if world.backups.get(Key("TenantBackup", namespace, name)) is not None or key in known.passed_by:
@@ -73,7 +75,10 @@ async def _rebuild(
             if stored is not None and stored.manifest.namespace != namespace:
                 known.passed_by.add(claim)
                 return True
-            made += stored is not None and await _make(world, state, stored)
+            if stored is None:
+                continue
+            held = await _held(state, bucket, claim) if held is None else held
+            made += await _make(world, state, stored, hold=name in held)
         except Refused as error:
             known.passed_by.add(key)
             await _complain(world, state, error)
@@ -87,7 +92,12 @@ def _is_ours(world: World, claim: str) -> bool:
     return all(not who.going and world.options.serves(who.pool) for who in world.tenants.with_claim(claim))
 
 
-async def _make(world: World, state: PolicyState, stored: StoredManifest) -> bool:
+async def _held(state: PolicyState, bucket: Bucket, claim: str) -> frozenset[str]:
+    """Asked once for a tenant, and only where something is made."""
+    return await Holds(bucket, state.policy.spec.store.s3.prefix, claim).names()
+
+
+async def _make(world: World, state: PolicyState, stored: StoredManifest, *, hold: bool) -> bool:
     """The object; its own look fills in the rest. Whether there was none of that name."""
     manifest, metadata = stored.manifest, state.policy.metadata
     living = [
@@ -106,6 +116,7 @@ async def _make(world: World, state: PolicyState, stored: StoredManifest) -> boo
             "tenantRef": {"name": living[0].key.name if living else manifest.tenant},
             "policyRef": {"name": metadata.name},
             "reason": manifest.reason,
+            **({"hold": True} if hold else {}),
         },
     }
     try:

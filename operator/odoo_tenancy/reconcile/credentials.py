@@ -65,6 +65,10 @@ class Beginning:
     """Database and files are in, and were compared with what they should be."""
     fits: str = ""
     """The image that was found fit for what was restored."""
+    manifest_sha256: str = ""
+    """Of what was found in a repository: by which its manifest is read."""
+    recovery_key: str = ""
+    """The same: id of the key that opens it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +409,8 @@ def _beginning(text: str | None) -> Beginning | None:
     if not text:
         return None
     found = json.loads(text)
-    return Beginning(found["source"], bool(found["restored"]), found["fits"])
+    more = (found.get("manifest_sha256", ""), found.get("recovery_key", ""))
+    return Beginning(found["source"], bool(found["restored"]), found["fits"], *more)
 
 
 def _key(name: str) -> str:

@@ -18,6 +18,7 @@ from odoo_tenancy.reconcile.backup_place import may_lie_here
 from odoo_tenancy.reconcile.backup_work import BackupPlan
 from odoo_tenancy.reconcile.database import server_of
 from odoo_tenancy.reconcile.memory import TenantRecord
+from odoo_tenancy.reconcile.restore_memory import TURN, RestoreRecord
 from odoo_tenancy.reconcile.tenant_database import database_of
 from odoo_tenancy.reconcile.world import World
 from odoo_tenancy.services.postgres import ReadOnlyAccess
@@ -33,12 +34,9 @@ async def begin(world: World, active: ActiveRestore) -> None:
         RestoreEnded: it never can.
         OperatorError: what it waits for.
     """
-    if active.restore.spec.neutralize:
-        raise RestoreEnded(
-            "NotSupported",
-            "spec.neutralize: this version does not neutralize what it restores into a tenant that lives: leave it out.",
-        )
-    check_not_maintained(world, record_of(world, active))
+    record = record_of(world, active)
+    check_turn(world, active.owner.key, record.pool)
+    check_not_maintained(world, record)
     holder = world.restores.begin(active.owner.key, active.tenant)
     if holder is not None:
         raise Waiting(
@@ -65,6 +63,39 @@ async def begin(world: World, active: ActiveRestore) -> None:
     except BaseException:
         world.restores.give_way(active.owner.key, active.tenant)
         raise
+
+
+def check_turn(world: World, key: Key, pool: str) -> None:
+    """Whether it is this one's turn: of a pool's restores ``backups.maxConcurrent`` run at once, the oldest first. One that
+    waits for something else holds nobody up meanwhile.
+
+    Raises:
+        Waiting: ``PoolBusy``.
+    """
+    state = world.pools.get(pool)
+    if state is None:
+        return
+    most = state.facts.pool.spec.backups.max_concurrent
+    run = [each for each in world.restores.at_work() if each.key != key and _pool_of(world, each) == pool]
+    before = [each for each in world.restores.before(key) if _pool_of(world, each) == pool]
+    if len(run) + len(before) < most:
+        return
+    first = before[0].key if before else None
+    turn = (
+        f"{len(before)} are before this one, and {first.namespace}/{first.name} is next"
+        if first
+        else "this one is next"
+    )
+    raise Waiting(
+        TURN,
+        f"{len(run)} restores run in HostingPool {pool} of spec.backups.maxConcurrent {most}: {turn}.",
+        LOOK_AGAIN,
+    )
+
+
+def _pool_of(world: World, restore: RestoreRecord) -> str:
+    tenant = world.tenants.get(restore.tenant)
+    return tenant.pool if tenant is not None else ""
 
 
 def record_of(world: World, active: ActiveRestore) -> TenantRecord:

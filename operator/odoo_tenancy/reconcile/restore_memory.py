@@ -10,6 +10,8 @@ from sys import intern
 from odoo_tenancy.api.meta import Key, Manifest
 
 _FINISHED = frozenset({"Completed", "Failed", "Expired"})
+TURN = "PoolBusy"
+"""Reason of one that waits for its turn and for nothing else."""
 _STOPPED = frozenset({"Stopping", "Swapping", "GoingBack"})
 """Steps in which nothing of the tenant's may run."""
 
@@ -30,6 +32,10 @@ class RestoreRecord:
     """It has a deletion timestamp."""
     held: bool
     """It has our finalizer."""
+    created: str = ""
+    """When, as the API server writes it: of two the earlier one comes first."""
+    reason: str = ""
+    """Ready's: of one that has not begun, what it was last found to wait for; empty: nobody has looked."""
 
     @property
     def finished(self) -> bool:
@@ -40,6 +46,16 @@ class RestoreRecord:
     def runs(self) -> bool:
         """It has begun, and has not ended."""
         return self.phase == "Running"
+
+    @property
+    def in_line(self) -> bool:
+        """It would begin if it were its turn, as far as is known."""
+        return not (self.finished or self.runs or self.going) and self.reason in ("", TURN)
+
+    @property
+    def order(self) -> tuple[str, str, str]:
+        """In which they take turns."""
+        return self.created, self.key.namespace, self.key.name
 
     @property
     def stops_odoo(self) -> bool:
@@ -65,9 +81,22 @@ class Restores:
         """The one that has this tenant in its hands."""
         return next((record for record in self._of(tenant) if record.runs), None)
 
-    def unfinished(self, tenant: Key) -> tuple[Key, ...]:
-        """Those that something is left to do of."""
-        return tuple(record.key for record in self._of(tenant) if not record.finished)
+    def unfinished(self, tenant: Key | None = None) -> tuple[Key, ...]:
+        """Those that something is left to do of: of one tenant, or of all."""
+        records = self._records.values() if tenant is None else self._of(tenant)
+        return tuple(record.key for record in records if not record.finished)
+
+    def at_work(self) -> tuple[RestoreRecord, ...]:
+        """Those that have begun, or are about to."""
+        begun = {key for key in self._begun.values() if not self._is_over(key)}
+        return tuple(each for each in self._records.values() if each.runs or each.key in begun)
+
+    def before(self, key: Key) -> tuple[RestoreRecord, ...]:
+        """Those that stand in line before this one, the first one first."""
+        own = self._records.get(key)
+        begun = set(self._begun.values())
+        line = (each for each in self._records.values() if each.in_line and each.key not in begun)
+        return tuple(sorted((e for e in line if own is None or e.order < own.order), key=lambda e: e.order))
 
     def begin(self, key: Key, tenant: Key) -> Key | None:
         """Give it the tenant, for as long as it exists and has not ended; the other one that has it, where there is one.
@@ -148,6 +177,7 @@ class Restores:
 
 def _record(body: Manifest) -> RestoreRecord:
     metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
+    reason = next((c["reason"] for c in status.get("conditions") or () if c["type"] == "Ready"), "")
     version, namespace = metadata.get("resourceVersion", ""), intern(metadata["namespace"])
     return RestoreRecord(
         key=Key("TenantRestore", namespace, metadata["name"]),
@@ -159,4 +189,6 @@ def _record(body: Manifest) -> RestoreRecord:
         safety_backup=status.get("safetyBackup") or "",
         going=bool(metadata.get("deletionTimestamp")),
         held=bool(metadata.get("finalizers")),
+        created=metadata.get("creationTimestamp") or "",
+        reason=intern(reason),
     )

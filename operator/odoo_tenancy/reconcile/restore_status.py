@@ -17,6 +17,7 @@ from odoo_tenancy.reconcile.world import World, announce
 SAYS: dict[RestoreStep, str] = {
     "SafetyBackup": "A safety backup is made before anything is touched",
     "Restoring": "The backup is laid beside what lives, and compared with its manifest; Odoo runs",
+    "Neutralizing": "What was restored is neutralized, and looked at; Odoo runs on what lives",
     "Stopping": "Odoo is stopped",
     "Swapping": "Database and files take the places of what lived, which is kept beside them",
     "Starting": "Odoo starts on what was restored",

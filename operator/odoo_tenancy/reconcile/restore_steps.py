@@ -26,6 +26,7 @@ from odoo_tenancy.reconcile.active_restore import ActiveRestore, RestoreEnded, R
 from odoo_tenancy.reconcile.backup_work import BackupPlan
 from odoo_tenancy.reconcile.database import refreshed
 from odoo_tenancy.reconcile.restore_begin import LOOK_AGAIN, place_of, plan_of, record_of
+from odoo_tenancy.reconcile.restore_neutral import neutralizing
 from odoo_tenancy.reconcile.world import World
 
 START_PATIENCE = timedelta(minutes=20)
@@ -92,7 +93,8 @@ async def restoring(world: World, active: ActiveRestore) -> None:
     left = await restore_run.run(world, active, named, build, RestoreOutcome)
     if (left.result, left.database, left.folder) != ("Ready", place.new, place.new):
         raise RestoreEnded(left.reason, f"The Job ended well, but nothing lies ready: {left.message}")
-    await restore_status.enters(world, active, "Stopping")
+    neutralize = active.restore.spec.neutralize
+    await restore_status.enters(world, active, "Neutralizing" if neutralize else "Stopping")
 
 
 def _restore_job(
@@ -247,6 +249,7 @@ async def _let_others_end(world: World, active: ActiveRestore, place: RestorePla
 STEPS: dict[RestoreStep, Step] = {
     "SafetyBackup": safety_backup,
     "Restoring": restoring,
+    "Neutralizing": neutralizing,
     "Stopping": stopping,
     "Swapping": swapping,
     "Starting": starting,
@@ -256,6 +259,7 @@ STEPS: dict[RestoreStep, Step] = {
 }
 UNDONE_BY: dict[RestoreStep, RestoreStep] = {
     "Restoring": "GivingUp",
+    "Neutralizing": "GivingUp",
     "Stopping": "GivingUp",
     "Swapping": "GoingBack",
     "Starting": "GoingBack",

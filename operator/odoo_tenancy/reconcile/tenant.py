@@ -34,7 +34,7 @@ from odoo_tenancy.reconcile import (
     scratch_database,
     workload,
 )
-from odoo_tenancy.reconcile.admission import admit, find_pool, refuse_what_is_not_there_yet
+from odoo_tenancy.reconcile.admission import admit, find_pool
 from odoo_tenancy.reconcile.context import context_of
 from odoo_tenancy.reconcile.credentials import Vault
 from odoo_tenancy.reconcile.look import Look
@@ -152,7 +152,6 @@ class TenantReconciler:
     async def _prepare(self, tenant: OdooTenant, manifest: Manifest, report: Report) -> Look:
         """What must be known before anything is made: pool, place, claim, vault."""
         state = find_pool(self.world.pools, tenant)
-        refuse_what_is_not_there_yet(tenant)
         derived = effective(tenant, state.facts.pool)
         await add_finalizer(self.world.cluster, manifest)
         postgres = await postgres_own.reach(self.world, tenant, state, report)

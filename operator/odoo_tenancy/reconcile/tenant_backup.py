@@ -19,7 +19,14 @@ from odoo_tenancy.api.verify_work import VerifyOutcome
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
 from odoo_tenancy.desired import backup_jobs
 from odoo_tenancy.desired.backup_jobs import BackupJob
-from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, rebuilt_backup, scratch_database
+from odoo_tenancy.reconcile import (
+    backup_begin,
+    backup_run,
+    backup_status,
+    hold,
+    rebuilt_backup,
+    scratch_database,
+)
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
 from odoo_tenancy.reconcile.backup_memory import BackupRecord
 from odoo_tenancy.reconcile.backup_run import JobEnded, Stage
@@ -55,7 +62,7 @@ class BackupReconciler:
         record = self.world.backups.get(key)
         if record is None or record.finished:
             await self._settle(key, record)
-            return Result(gone=True)
+            return await self._hold(key) if record is not None and record.hold_due else Result(gone=True)
         if not await serves(self.world, record.tenant):
             return Result(gone=True)
         active = self._active.get(key)
@@ -79,8 +86,24 @@ class BackupReconciler:
                 raise
             await self._fail(active, JobEnded(error.reason, error.message))
         key = active.backup.key
-        await self._settle(key, self.world.backups.get(key))
+        record = self.world.backups.get(key)
+        await self._settle(key, record)
+        if record is not None and record.hold_due:
+            self.world.enqueue(key)
         return Result(gone=True, changes=(f"backup {active.backup.status.phase}",))
+
+    async def _hold(self, key: Key) -> Result:
+        """It is finished, and to be held, or no more: the store is told."""
+        record = self.world.backups.get(key)
+        ref = ObjectRef(API_VERSION, key.kind, key.namespace, key.name)
+        manifest = await self.world.cluster.get(ref)
+        if record is None or manifest is None or not await serves(self.world, record.tenant):
+            return Result(gone=True)
+        try:
+            await hold.follow(self.world, ActiveBackup.of(manifest))
+        except Waiting as error:
+            return Result(requeue_after=error.retry_after)
+        return Result(gone=True, changes=("told the store of its hold",))
 
     async def _advance(self, active: ActiveBackup) -> None:
         """To its end, or as far as it goes now.

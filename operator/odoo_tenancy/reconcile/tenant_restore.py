@@ -10,6 +10,8 @@ step          what is done                                 killed in it, or it f
 SafetyBackup  a TenantBackup PreRestore, until verified    found by its name; failed: Failed, nothing was touched
 Restoring     new database ``_new_``, a Job fills it and   database and Job are found by their names; the Job begins
               a folder of that name; Odoo runs             again where it can. Failed: GivingUp
+Neutralizing  with spec.neutralize: a Job neutralizes the  the Job is found by its name, and may run again. Failed,
+              new database, and its rows are looked at     or not neutral: GivingUp
 Stopping      the tenant's own reconciler scales Odoo to   it reads the step from the restore, so a new operator
               nothing and answers when no pod is left      stops Odoo too. Failed, or 15 minutes: GivingUp
 Swapping      database: living to ``_old_``, ``_new_`` to  the databases that are there say whether the one
@@ -83,7 +85,11 @@ class RestoreReconciler:
             while active.restore.status.phase in (None, "Pending", "Running"):
                 await self._advance(active)
         except OperatorError as error:
+            before = self.world.restores.get(active.owner.key)
             await restore_status.waits(self.world, active, error)
+            after = self.world.restores.get(active.owner.key)
+            if before is not None and before.in_line and not (after is not None and after.in_line):
+                self._wake_others(active)
             if isinstance(error, Waiting):
                 return Result(requeue_after=self._until_next(active, error.retry_after))
             self._active.pop(active.owner.key, None)  # it may be another one by now
@@ -157,11 +163,12 @@ class RestoreReconciler:
         for owner in tuple(self.world.children.owners()):
             if owner.key == key:
                 await backup_run.clear_all_away(self.world, owner)
-        if active is None:
-            return
+        if active is not None:
+            self._wake_others(active)
+
+    def _wake_others(self, active: ActiveRestore) -> None:
+        """It may be their turn."""
         self.world.enqueue(active.tenant)
-        for other in (
-            *self.world.restores.unfinished(active.tenant),
-            *self.world.backups.unfinished(),
-        ):
-            self.world.enqueue(other)
+        for other in (*self.world.restores.unfinished(), *self.world.backups.unfinished()):
+            if other != active.owner.key:
+                self.world.enqueue(other)

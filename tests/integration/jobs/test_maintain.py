@@ -13,6 +13,7 @@ from tests.support.writes import Killed, Writes
 
 from odoo_tenancy.api.maintain_work import LockTerms
 from odoo_tenancy.jobs.maintain import Maintenance, maintain
+from odoo_tenancy.services.object_store.holds import Holds
 from odoo_tenancy.services.restic import Repository
 from odoo_tenancy.services.restic.repository import HOST
 
@@ -48,6 +49,24 @@ async def test_whole_backups_stay_or_go(sets: Sets) -> None:
     again = await sets.maintain({"last": 1}, strays_after_seconds=0)
     assert (again.reason, again.kept, again.forgotten, again.strays) == ("Done", 3, 0, 1), again
     await sets.check_whole("newest", "held", "unverified")
+
+
+async def test_a_hold_in_the_store_counts_where_no_object_is_left_to_say_it(sets: Sets) -> None:
+    for name, age in (("newest", HOUR), ("held", 402 * DAY), ("released", 400 * DAY), ("unknown", 401 * DAY)):
+        await sets.make(name, age)
+    holds = Holds(sets.storage.bucket, "eu", sets.claim)
+    for name in ("held", "released"):
+        await holds.hold(name)
+    for name in ("held", "unknown"):  # a cluster was lost, and their objects with it
+        del sets.known[name]
+    done = await sets.maintain({"last": 1})
+    # Of what nobody knows the newest stays by the rules; where there is an object, it counts and not the store.
+    assert (done.reason, done.kept, done.forgotten) == ("Done", 3, 1), done
+    await sets.check_whole("newest", "held", "unknown")
+    await holds.release("held")
+    assert await holds.names() == {"released"}
+    assert (await sets.maintain({"within_seconds": 1})).forgotten == 2
+    await sets.check_whole("newest")
 
 
 async def test_what_was_tampered_with_stays_and_is_told(sets: Sets) -> None:

@@ -22,6 +22,7 @@ from odoo_tenancy.reconcile.backup_memory import Backups, PolicyState
 from odoo_tenancy.reconcile.memory import Tenants
 from odoo_tenancy.reconcile.world import World
 from odoo_tenancy.services.object_store import Bucket, BucketAddress, Credentials
+from odoo_tenancy.services.object_store.holds import Holds
 from odoo_tenancy.services.object_store.stored import Document
 
 
@@ -129,6 +130,8 @@ async def test_what_is_stored_gets_its_object_and_nothing_is_read_twice(
     await put(bucket, state, ours, "first")
     await put(bucket, state, ours, "second")
     await put(bucket, state, lost, "of-a-lost-one", tenant="former")
+    await put(bucket, state, lost, "held", tenant="former")
+    await Holds(bucket, state.policy.spec.store.s3.prefix, lost).hold("held")
     await put(bucket, state, foreign, "elsewhere", namespace="other")
     await put(bucket, state, going, "goodbye")
     await put(bucket, state, lost, "moved", backup="another")
@@ -139,7 +142,9 @@ async def test_what_is_stored_gets_its_object_and_nothing_is_read_twice(
 
     assert await passes(world, state, bucket) == 1
     made = {body["metadata"]["name"]: body for body in world.cluster.made}
-    assert set(made) == {"first", "of-a-lost-one"}
+    assert set(made) == {"first", "of-a-lost-one", "held"}
+    assert [name for name, body in made.items() if "hold" in body["spec"]] == ["held"]
+    assert made["held"]["spec"]["hold"] is True
     assert made["first"]["spec"] == {
         "tenantRef": {"name": "renamed"}, "policyRef": {"name": "gold"}, "reason": "Scheduled",
     }  # fmt: skip
@@ -153,8 +158,8 @@ async def test_what_is_stored_gets_its_object_and_nothing_is_read_twice(
     assert bucket.asked == [], "it is not time yet"
     world.at += catalogue.EVERY
     assert await passes(world, state, bucket) == 1
-    assert sorted(bucket.asked) == ["folders", "get second.json", "list", "list", "list"], (
-        "one for each tenant"
+    assert sorted(bucket.asked) == ["folders", "get second.json", *["list"] * 4], (
+        "one for each tenant, and one of what is held of the one that lacks an object"
     )
 
 

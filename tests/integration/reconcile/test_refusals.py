@@ -257,7 +257,7 @@ CASES = (
         spec={"poolRef": {"name": "single"}, "web": {"replicas": 2}}, mend=change(web={"replicas": 1}),
     ),
     Case(
-        "not-supported", "Ready", "NotSupported", ("spec.bootstrap.fromRepository", "leave it out"),
+        "no-policy", "DatabaseReady", "PolicyNotFound", ("refused/gold", "spec.bootstrap.fromRepository"),
         spec={"bootstrap": {"fromRepository": {"policyRef": {"name": "gold"}, "claim": "0" * 32}}}, mend=anew,
     ),
     Case(

@@ -33,6 +33,7 @@ def test_what_was_comes_back_and_what_fails_leaves_what_lives(
     backups.policy()
     claim = backups.tenant()
     restores.write(claim, "before")
+    stage.query("INSERT INTO ir_cron (active) VALUES (true)", database=f"t_{claim}")
     backups.create("good")
     assert backups.until_phase("good", "Completed", "Failed")["status"]["phase"] == "Completed"
     before = restores.files(claim)
@@ -46,6 +47,7 @@ def test_what_was_comes_back_and_what_fails_leaves_what_lives(
     restores.write(claim, "later")
     later = restores.files(claim)
     _goes_back(restores, stage, claim)
+    _is_not_neutral(restores, stage)
     _is_damaged(restores, claim)
     assert (restores.said(claim), restores.files(claim)) == ("later", later)
     assert restores.beside(claim) == set()
@@ -58,12 +60,10 @@ def _comes_to_nothing(restores: Restores, claim: str) -> None:
     restores.backups.create("of-another", "nobody")
     restores.create("expired", good, notAfter="2020-01-01T00:00:00Z")
     restores.create("wrong", {"backupRef": {"name": "of-another"}})
-    restores.create("neutral", good, neutralize=True)
     assert restores.until_phase("expired", "Expired", "Failed", "Completed")["status"]["phase"] == "Expired"
-    for name, reason in (("wrong", "BackupOfAnotherTenant"), ("neutral", "NotSupported")):
-        live = restores.until_phase(name, "Failed", "Completed", "Running")
-        assert (live["status"]["phase"], live["status"]["reason"]) == ("Failed", reason)
-        assert "safetyBackup" not in live["status"]
+    live = restores.until_phase("wrong", "Failed", "Completed", "Running")
+    assert (live["status"]["phase"], live["status"]["reason"]) == ("Failed", "BackupOfAnotherTenant")
+    assert "safetyBackup" not in live["status"]
     assert restores.said(claim) == "after"
 
 
@@ -107,6 +107,18 @@ def _goes_back(restores: Restores, stage: Stage, claim: str) -> None:
     assert "another series" in status["message"]
     assert restores.said(claim) == "later"
     restores.backups.tenants.until_ready("acme")
+
+
+def _is_not_neutral(restores: Restores, stage: Stage) -> None:
+    """What was to be neutral, and isn't, takes nobody's place: Odoo isn't even stopped."""
+    stage.kubelet.half_neutral.add("odoo:19.0")
+    try:
+        restores.create("neutral", {"backupRef": {"name": "good"}}, neutralize=True)
+        status = restores.until_phase("neutral", "Completed", "Failed")["status"]
+    finally:
+        stage.kubelet.half_neutral.clear()
+    assert (status["phase"], status["reason"]) == ("Failed", "NotNeutralized")
+    assert "scheduled actions" in status["message"]
 
 
 def _is_damaged(restores: Restores, claim: str) -> None:

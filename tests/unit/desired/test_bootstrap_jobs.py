@@ -12,9 +12,10 @@ import yaml
 from tests.unit.desired.test_golden import GOLDEN, _Readable, compare, context_of, readable
 from tests.unit.desired.test_restore_jobs import SECRET, SOURCE, STORE
 
-from odoo_tenancy.desired import archive_job, jobs, labels, names, restore_jobs
+from odoo_tenancy.cluster.objects import Owner
+from odoo_tenancy.desired import archive_job, backup_jobs, jobs, labels, names, restore_jobs
 from odoo_tenancy.desired.archive_job import ArchiveSource
-from odoo_tenancy.desired.backup_jobs import BackupJob
+from odoo_tenancy.desired.backup_jobs import BackupJob, Run
 from odoo_tenancy.desired.context import Peer, TenantContext
 from odoo_tenancy.desired.network import build as network
 from odoo_tenancy.desired.restore_jobs import MadeFor, Target
@@ -93,3 +94,40 @@ def test_another_database_is_neutralized_by_another_job(make_context):
     assert own["metadata"]["name"] != other["metadata"]["name"]
     assert max(len(job["metadata"]["name"]) for job in (own, other)) <= 63
     assert other["spec"]["template"]["spec"]["containers"][0]["args"] == ["--database=t_beside"]
+
+
+def finding(ctx: TenantContext, secret: str = SECRET, work: str = '{"at": "latest"}') -> BackupJob:
+    files = {"recovery-2026a": f"made of {secret}".encode()}
+    run = Run(
+        "", ctx.uid, 14400, work, files, {**KEYS, "AWS_SECRET_ACCESS_KEY": secret}, SOURCE.store_peers,
+        kind="OdooTenant", repository="3f9c2a" + "0" * 26,
+    )  # fmt: skip
+    return backup_jobs.find(ctx, run)
+
+
+def test_what_recovery_keys_open_is_looked_into_where_no_tenants_pods_are(make_context):
+    ctx = context_of("dedicated", make_context)
+    made = finding(ctx)
+    for manifest in (made.job, made.secret, made.policy):
+        assert manifest["metadata"]["namespace"] == ctx.operator_namespace
+        owner = Owner.of(manifest)
+        assert owner is not None
+        assert (owner.kind, owner.uid) == ("OdooTenant", ctx.uid)
+    pod = made.job["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp", "work"]
+    assert pod["containers"][0]["command"][-1] == "odoo_tenancy.jobs.find"
+    assert made.job["metadata"]["labels"][labels.REPOSITORY] == "3f9c2a" + "0" * 26
+    text = json.dumps([made.begun(), made.policy]) + repr(made)
+    assert SECRET not in text
+    _, *others = made.policy["spec"]["egress"]
+    assert len(others) == len(SOURCE.store_peers)
+
+
+def test_one_that_is_told_something_else_is_another_job(make_context):
+    """Else a key that was mended would wait for one that failed."""
+    ctx = context_of("shared", make_context)
+    jobs_ = (finding(ctx), finding(ctx, "another"), finding(ctx, work='{"at": "2026-11-22T18:00:00Z"}'))
+    made = {job.job["metadata"]["name"] for job in jobs_}
+    assert len(made) == 3
+    assert max(map(len, made)) <= 63
+    assert finding(ctx).job["metadata"]["name"] in made

@@ -12,7 +12,7 @@ from tests.unit.desired.test_golden import GOLDEN, _Readable, compare, context_o
 
 from odoo_tenancy.api.work import WORK_FILE, RepositoryPlace, StorePlace
 from odoo_tenancy.cluster.objects import Owner
-from odoo_tenancy.desired import labels, names, restore_jobs
+from odoo_tenancy.desired import jobs, labels, names, restore_jobs
 from odoo_tenancy.desired.backup_jobs import BackupJob
 from odoo_tenancy.desired.context import Peer, TenantContext
 from odoo_tenancy.desired.network import build as network
@@ -126,3 +126,15 @@ def test_children_are_those_of_whom_they_are_made_for(make_context):
                     assert owner == Owner("TenantRestore", "tenants", RESTORE.name, RESTORE.uid)
                 else:
                     assert owner.uid == ctx.uid
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_neutralizes_it_is_the_restores_own_and_works_beside_what_lives(case, make_context):
+    ctx = context_of(case, make_context)
+    made, own = restore_jobs.neutralization(ctx, RESTORE, "t_beside"), jobs.neutralization(ctx)
+    assert Owner.of(made) == Owner("TenantRestore", "tenants", RESTORE.name, RESTORE.uid)
+    assert made["metadata"]["name"] != own["metadata"]["name"]
+    template = made["spec"]["template"]
+    assert template["metadata"]["labels"] == made["metadata"]["labels"]
+    assert template["spec"]["containers"][0]["args"] == ["--database=t_beside"]
+    assert {**template["spec"], "containers": []} == {**own["spec"]["template"]["spec"], "containers": []}

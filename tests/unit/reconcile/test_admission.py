@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from tests.unit.reconcile.objects import BEGIN, known, pool, tenant
 
@@ -11,7 +9,7 @@ from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.desired.budget import reservation
 from odoo_tenancy.desired.effective import effective
-from odoo_tenancy.reconcile.admission import admit, find_pool, grant_hosts, refuse_what_is_not_there_yet
+from odoo_tenancy.reconcile.admission import admit, find_pool, grant_hosts
 from odoo_tenancy.reconcile.memory import Pools, PoolState, Tenants
 
 REDIS = {"host": "redis.example.com", "adminSecretRef": {"name": "redis"}}
@@ -171,22 +169,6 @@ def test_a_quota_that_holds_nothing_takes_no_place() -> None:
     tenants, state = Tenants(), pool(maxTenants=1)
     assert refused_by(tenants, state, tenant("one", quota={"pods": 1})) == "QuotaTooSmall"
     let_in(tenants, state, tenant("two"))
-
-
-@pytest.mark.parametrize(
-    ("field", "spec"),
-    [
-        (
-            "spec.bootstrap.fromRepository",
-            {"bootstrap": {"fromRepository": {"policyRef": {"name": "gold"}, "claim": "0" * 32}}},
-        ),
-    ],
-)
-def test_what_is_not_there_yet_is_said(field: str, spec: dict[str, Any]) -> None:
-    with pytest.raises(Refused, match=field) as raised:
-        refuse_what_is_not_there_yet(tenant("one", **spec))
-    assert raised.value.reason == "NotSupported"
-    refuse_what_is_not_there_yet(tenant("one"))
 
 
 class TestHosts:

@@ -422,3 +422,31 @@ async def test_of_a_backup_that_failed_nothing_runs_any_more(but_ended: bool, go
     world = SimpleNamespace(children=children, cluster=SimpleNamespace(delete=delete))
     await backup_run.clear_all_away(cast(Any, world), JOB.owner, but_ended=but_ended)
     assert deleted == gone
+
+
+@pytest.mark.parametrize(
+    ("hold", "held", "due"),
+    [
+        (True, None, True),
+        (True, "False", True),
+        (True, "True", False),
+        (False, "True", True),
+        (False, None, False),
+    ],
+)
+def test_a_hold_is_due_until_the_store_knows_of_it(hold: bool, held: str | None, due: bool) -> None:
+    body = good("first", HOUR, manifest={"key": f"eu/{'0' * 32}/manifests/first.json", "sha256": "a" * 64})
+    body["spec"]["hold"] = hold
+    if held is not None:
+        body["status"]["conditions"] = [{"type": "Held", "status": held, "reason": "Held"}]
+    backups = Backups()
+    assert (backups.saw("ADDED", body) is not None) is due
+    record = backups.get(key("first"))
+    assert record is not None
+    assert record.hold_due is due
+
+
+def test_what_stored_nothing_is_not_held_in_the_store() -> None:
+    body = bad("first", HOUR, "StoreFull")
+    body["spec"]["hold"] = True
+    assert Backups().saw("ADDED", body) is None

@@ -18,13 +18,15 @@ from odoo_tenancy.api.backup import TenantBackup
 from odoo_tenancy.api.errors import OperatorError, Refused, Unavailable, Waiting
 from odoo_tenancy.api.meta import API_VERSION
 from odoo_tenancy.api.policy import BackupPolicy
+from odoo_tenancy.api.tenant import CopyOfRepository
 from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.cluster.readiness import JobRun
 from odoo_tenancy.desired import names
-from odoo_tenancy.reconcile import bootstrap, bootstrap_run, bootstrap_source
+from odoo_tenancy.reconcile import bootstrap, bootstrap_repository, bootstrap_run, bootstrap_source
 from odoo_tenancy.reconcile.backup_memory import Backups, PolicyState, StoreAccess
 from odoo_tenancy.reconcile.bootstrap_source import Origin, check_usable, claim_of, newest_good
 from odoo_tenancy.reconcile.credentials import Beginning, Vault, _parse, secret
+from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.memory import Tenants
 from odoo_tenancy.reconcile.upkeep_memory import Upkeep
 from odoo_tenancy.reconcile.world import World
@@ -234,6 +236,8 @@ def test_a_job_that_failed_says_why_and_whether_it_may_pass() -> None:
         ({"fromTenant": {"name": "acme", "neutralize": False}}, False),
         ({"fromBackup": {"name": "first"}}, False),
         ({"fromBackup": {"name": "first", "neutralize": True}}, True),
+        ({"fromRepository": {"policyRef": {"name": "gold"}, "claim": CLAIM}}, False),
+        ({"fromRepository": {"policyRef": {"name": "gold"}, "claim": CLAIM, "neutralize": True}}, True),
         ({}, False),
     ],
 )
@@ -248,7 +252,8 @@ def test_how_far_it_is_survives_the_operator() -> None:
 
     store = CredentialStore(cast(Any, None), "system", lambda n: "x" * n)
     begun = store.begin(CLAIM, tenant("copy").key, "1")
-    for beginning in (None, Beginning("first"), Beginning("first", True, "odoo:19.0")):
+    found = Beginning("first", manifest_sha256="a" * 64, recovery_key="2026a")
+    for beginning in (None, Beginning("first"), Beginning("first", True, "odoo:19.0"), found):
         written = secret(Vault(CLAIM, begun.owner, begun.credentials, beginning=beginning), "system", {})
         assert _parse(CLAIM, written).beginning == beginning
 
@@ -292,3 +297,53 @@ async def test_it_does_not_begin_while_its_sources_repository_is_maintained(
     with pytest.raises(Waiting) as waits:
         await bootstrap._restored(cast(Any, look))
     assert waits.value.reason == ("RepositoryMaintained" if maintained else "Restoring")
+
+
+@pytest.mark.parametrize(
+    ("start", "back"),
+    [
+        ({"fromRepository": {"policyRef": {"name": "gold"}, "claim": CLAIM}}, True),
+        ({"fromRepository": {"policyRef": {"name": "gold"}, "claim": CLAIM, "neutralize": True}}, False),
+        ({"fromBackup": {"name": "first"}}, False),
+        ({}, False),
+    ],
+)
+def test_only_what_comes_back_after_a_loss_keeps_its_identity(start: Any, back: bool) -> None:
+    assert bootstrap.comes_back(tenant("acme", bootstrap=start)) is back
+
+
+def lost_world(state: PolicyState | None, vault: Vault | None = None) -> Look:
+    """What is asked before a repository is looked into."""
+    return cast(
+        Look,
+        SimpleNamespace(
+            world=SimpleNamespace(
+                credentials=world_with(vault).credentials,
+                policies=SimpleNamespace(get=lambda *_: state),
+            ),
+            tenant=tenant("acme"),
+        ),
+    )
+
+
+async def test_what_a_lost_tenant_lacks_is_named() -> None:
+    asked = CopyOfRepository.model_validate({"policyRef": {"name": "gold"}, "claim": CLAIM})
+    for look, reason in (
+        (lost_world(policy(), vault_of("others/acme/1")), "BackupOfAnother"),
+        (lost_world(None), "PolicyNotFound"),
+        (lost_world(policy()), "RepositoryKeyMissing"),
+    ):
+        with pytest.raises(Refused, match=reason):
+            await bootstrap_repository.find(look, asked)
+
+
+def test_what_was_found_is_opened_by_the_key_that_opened_it() -> None:
+    asked = CopyOfRepository.model_validate({"policyRef": {"name": "gold"}, "claim": CLAIM})
+    keys = (("2027b", b"n" * 32), ("2026a", b"k" * 32))
+    found = Beginning("first", manifest_sha256="a" * 64, recovery_key="2026a")
+    origin = bootstrap_repository.origin(lost_world(policy(recovery=keys)), asked, found)
+    assert origin.source.password == derived_password(b"k" * 32, f"eu/{CLAIM}/restic")
+    assert origin.source.manifest_key == f"eu/{CLAIM}/manifests/first.json"
+    assert (origin.source.manifest_sha256, origin.prefix) == ("a" * 64, f"eu/{CLAIM}")
+    with pytest.raises(Refused, match="RepositoryKeyMissing"):
+        bootstrap_repository.origin(lost_world(policy(recovery=keys[:1])), asked, found)

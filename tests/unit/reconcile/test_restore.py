@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast, get_args
 from unittest.mock import Mock
 
 import pytest
+from tests.unit.reconcile.objects import known, pool, tenant
 from tests.unit.reconcile.test_backup import HOUR, NOW, good, policy
 from tests.unit.reconcile.test_upkeep import record
 
@@ -16,10 +19,13 @@ from odoo_tenancy.api.restore import RestoreStep
 from odoo_tenancy.desired import labels
 from odoo_tenancy.reconcile import restore_begin
 from odoo_tenancy.reconcile.backup_memory import Backups, Policies
-from odoo_tenancy.reconcile.restore_memory import Restores
+from odoo_tenancy.reconcile.memory import Tenants
+from odoo_tenancy.reconcile.restore_begin import check_turn
+from odoo_tenancy.reconcile.restore_memory import TURN, Restores
 from odoo_tenancy.reconcile.restore_status import SAYS
 from odoo_tenancy.reconcile.restore_steps import STEPS, UNDONE_BY
 from odoo_tenancy.reconcile.restoring import still_running, stop
+from odoo_tenancy.reconcile.world import World
 
 TENANT = Key("OdooTenant", "tenants", "acme")
 
@@ -29,8 +35,17 @@ def key(name: str) -> Key:
 
 
 def restore(
-    name: str, phase: str = "", step: str = "", *, version: int = 1, uid: str = "", **metadata: Any
+    name: str,
+    phase: str = "",
+    step: str = "",
+    *,
+    version: int = 1,
+    uid: str = "",
+    tenant: str = "acme",
+    reason: str = "",
+    **metadata: Any,
 ) -> Manifest:
+    said = {"conditions": [{"type": "Ready", "reason": reason}]} if reason else {}
     return {
         "metadata": {
             "name": name,
@@ -39,8 +54,8 @@ def restore(
             "resourceVersion": str(version),
             **metadata,
         },
-        "spec": {"tenantRef": {"name": "acme"}},
-        "status": {"phase": phase, "step": step} if phase else {},
+        "spec": {"tenantRef": {"name": tenant}},
+        "status": {"phase": phase, "step": step, **said} if phase else {},
     }
 
 
@@ -153,3 +168,75 @@ def test_a_pod_that_could_write_keeps_a_tenant_from_being_stopped():
         running,
         pod("Pending"),
     ]
+
+
+def world_of(restores: Restores, most: int) -> World:
+    """A pool for so many at once, with the tenants that the restores are of; and one other tenant of another pool."""
+    tenants = Tenants()
+    for name in ("a", "b", "c"):
+        tenants.remember(known(tenant(name)))
+    tenants.remember(replace(known(tenant("elsewhere")), pool="another"))
+    pools = {"main": pool(backups={"maxConcurrent": most})}
+    return cast(World, SimpleNamespace(restores=restores, tenants=tenants, pools=pools))
+
+
+def line(*bodies: Manifest) -> Restores:
+    restores = Restores()
+    for body in bodies:
+        restores.saw("ADDED", body)
+    return restores
+
+
+def made(name: str, second: int, phase: str = "Pending", **more: Any) -> Manifest:
+    """A restore of the tenant of that name."""
+    more = {"tenant": name.partition("-")[0], "creationTimestamp": f"2026-11-23T12:00:{second:02}Z", **more}
+    return restore(name, phase, "Restoring" if phase == "Running" else "", **more)
+
+
+def turns(restores: Restores, most: int) -> list[str]:
+    """Those whose turn it is."""
+    world, found = world_of(restores, most), []
+    for each in restores.unfinished():
+        record = restores.get(each)
+        assert record is not None
+        if record.runs or record.tenant.name == "elsewhere":
+            continue
+        with suppress(Waiting):
+            check_turn(world, each, "main")
+            found.append(each.name)
+    return sorted(found)
+
+
+def test_the_oldest_are_next_and_no_more_than_the_pool_allows() -> None:
+    pending = (made("c", 3), made("a", 1, reason=TURN), made("b", 2))
+    assert turns(line(*pending), 1) == ["a"]
+    assert turns(line(*pending), 2) == ["a", "b"]
+    # As a new operator finds it: what runs is written in the objects.
+    assert turns(line(made("a", 9, "Running"), *pending[::2]), 1) == []
+    assert turns(line(made("a", 9, "Running"), *pending[::2]), 2) == ["b"]
+    assert turns(line(made("a", 1, "Completed"), *pending[::2]), 1) == ["b"]
+    assert turns(line(made("elsewhere", 0, "Running"), made("elsewhere-2", 0), *pending), 1) == ["a"]
+
+
+def test_one_that_is_about_to_begin_has_its_place_already() -> None:
+    restores = line(made("a", 1), made("b", 2))
+    world = world_of(restores, 1)
+    check_turn(world, key("a"), "main")
+    assert restores.begin(key("a"), Key("OdooTenant", "tenants", "a")) is None
+    check_turn(world, key("a"), "main")  # by itself it isn't kept from going on
+    with pytest.raises(
+        Waiting, match=r"1 restores run in HostingPool main .*maxConcurrent 1: this one is next"
+    ):
+        check_turn(world, key("b"), "main")
+    restores.give_way(key("a"), Key("OdooTenant", "tenants", "a"))
+    with pytest.raises(Waiting, match="1 are before this one, and tenants/a is next"):
+        check_turn(world, key("b"), "main")
+
+
+def test_who_waits_for_something_else_holds_nobody_up() -> None:
+    assert turns(line(made("a", 1, reason="RotatingCredentials"), made("b", 2), made("c", 3)), 1) == [
+        "a",
+        "b",
+    ]
+    going = made("a", 1, deletionTimestamp="2026-11-23T12:00:09Z")
+    assert turns(line(going, made("b", 2)), 1) == ["a", "b"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.manifest import BackupManifest
 from odoo_tenancy.services.object_store.bucket import Bucket
 from odoo_tenancy.services.object_store.errors import DocumentUnusable
+from odoo_tenancy.services.object_store.stored import StoredObject
 
 _CLAIM = re.compile(r"[0-9a-f]{32}")
 _SUFFIX = ".json"
@@ -32,12 +34,19 @@ async def claims(bucket: Bucket, prefix: str) -> tuple[str, ...]:
     return tuple(name for name in found if _CLAIM.fullmatch(name))
 
 
-async def manifest_keys(bucket: Bucket, tenant_prefix: str) -> dict[str, str]:
-    """Names of a tenant's backups, with their manifests' keys: one request for a thousand, none for each."""
+async def manifests(bucket: Bucket, tenant_prefix: str) -> AsyncIterator[StoredObject]:
+    """A tenant's, as the bucket lists them: one request for a thousand, none for each."""
     folder = f"{tenant_prefix}/manifests/"
-    keys = [stored.key async for stored in bucket.objects(folder)]
-    names = {key[len(folder) : -len(_SUFFIX)]: key for key in keys if key.endswith(_SUFFIX)}
-    return {name: key for name, key in names.items() if name and "/" not in name}
+    async for stored in bucket.objects(folder):
+        name = stored.key[len(folder) :].removesuffix(_SUFFIX)
+        if stored.key.endswith(_SUFFIX) and name and "/" not in name:
+            yield stored
+
+
+async def manifest_keys(bucket: Bucket, tenant_prefix: str) -> dict[str, str]:
+    """Names of a tenant's backups, with their manifests' keys."""
+    keys = [stored.key async for stored in manifests(bucket, tenant_prefix)]
+    return {key.rpartition("/")[2].removesuffix(_SUFFIX): key for key in keys}
 
 
 async def read_manifest(bucket: Bucket, key: str, sha256: str = "") -> StoredManifest | None:

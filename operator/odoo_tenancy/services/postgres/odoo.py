@@ -99,14 +99,21 @@ async def personalise(
 
 
 async def personalise_copy(
-    writer: Writer, wanted: TenantDatabase, password: str, administrator_hash: str, now: datetime, url: str
+    writer: Writer,
+    wanted: TenantDatabase,
+    password: str,
+    administrator_hash: str,
+    now: datetime | None,
+    url: str,
 ) -> None:
     """The same of a database that has a life behind it: what was set in it stays, but for where it is reached.
 
     Args:
+        now: ``None``: its identity stays too.
         url: becomes ``web.base.url``, which links in mails begin with; empty: left as it is.
     """
-    changes = [*_new_identity(now), _administrator(administrator_hash), *_without_lost_assets()]
+    identity = _new_identity(now) if now is not None else []
+    changes = [*identity, _administrator(administrator_hash), *_without_lost_assets()]
     if url:
         changes.append(_set_parameter("web.base.url", url))
     await _make_own(writer, wanted, password, changes)

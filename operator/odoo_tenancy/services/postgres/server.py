@@ -216,12 +216,13 @@ class PostgresServer:
         await odoo.personalise(self._writer, wanted, password, administrator_hash, now)
 
     async def personalise_copy(
-        self, wanted: TenantDatabase, password: str, administrator_hash: str, now: datetime, url: str
+        self, wanted: TenantDatabase, password: str, administrator_hash: str, now: datetime | None, url: str
     ) -> None:
         """The same, once, of a database that was restored: users keep their passwords, but for the administrator, and
         parameters their values, but for identity and address.
 
         Args:
+            now: as for :meth:`personalise`; ``None``: it keeps its identity, as it is no copy.
             url: becomes ``web.base.url``; empty: left as it is.
         """
         await odoo.personalise_copy(self._writer, wanted, password, administrator_hash, now, url)
