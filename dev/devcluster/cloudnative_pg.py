@@ -56,7 +56,7 @@ def remove(kubectl: Kubectl) -> None:
     """
     release = _release()
     kinds = [each["metadata"]["name"] for each in release if each["kind"] == "CustomResourceDefinition"]
-    if left := kubectl.ask("get", ",".join(kinds), "-A", "--ignore-not-found", "-o", "name").split():
+    if left := _objects(kubectl, kinds):
         raise StepFailed(
             "CloudNativePG", f"Still there: {', '.join(left)}.", "Delete them, then run it again."
         )
@@ -66,6 +66,15 @@ def remove(kubectl: Kubectl) -> None:
         options = ("--ignore-not-found", "--timeout=120s", "--filename", "-")
         kubectl.do("CloudNativePG", "delete", *options, stdin=json.dumps(document))
     cluster.unload(*_IMAGES)
+
+
+def _objects(kubectl: Kubectl, kinds: list[str]) -> list[str]:
+    """Those of the kinds that the cluster still knows: a removal that was cut short took some away."""
+    known = kubectl.ask("get", "crd", *kinds, "--ignore-not-found", "-o", "name").split()
+    if not known:
+        return []
+    served = ",".join(name.partition("/")[2] for name in known)
+    return kubectl.ask("get", served, "-A", "-o", "name").split()
 
 
 def _release() -> list[Manifest]:
@@ -99,4 +108,4 @@ def _admits(kubectl: Kubectl) -> bool:
         "spec": {"instances": 1, "storage": {"size": "1Gi"}},
     }
     options = ("--dry-run=server", "--output=name", "--filename=-")
-    return bool(kubectl.ask("create", *options, stdin=json.dumps(probe)))
+    return kubectl.succeeds("create", *options, stdin=json.dumps(probe))

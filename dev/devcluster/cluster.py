@@ -42,7 +42,7 @@ def kubectl() -> Kubectl:
 
 def running() -> bool:
     """Whether one is up: its API server answers."""
-    return bool((STATE / "kubeconfig").exists() and kubectl().ask("get", "--raw", "/readyz"))
+    return (STATE / "kubeconfig").exists() and kubectl().succeeds("get", "--raw", "/readyz")
 
 
 def processes() -> Processes:

@@ -66,9 +66,15 @@ def show(kubectl: Kubectl) -> None:
 def _wait(kubectl: Kubectl) -> list[Tenant]:
     started = time.monotonic()
     said: dict[str, str] = {}
+    tenants: list[Tenant] = []
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
-            tenants = _tenants(kubectl)
+            try:
+                tenants = _tenants(kubectl)
+            except StepFailed as failure:  # a busy API server is asked again
+                if time.monotonic() - started > _SECONDS:
+                    raise
+                console.print(f"  {failure.why}", markup=False)
             if tenants and all(tenant.ready for tenant in tenants):
                 return tenants
             if console.is_terminal:
@@ -118,7 +124,7 @@ def _say_changes(tenants: list[Tenant], said: dict[str, str]) -> None:
 
 def _too_late(kubectl: Kubectl, tenants: list[Tenant]) -> StepFailed:
     late = [f"{tenant.name} ({tenant.phase}): {tenant.message}" for tenant in tenants if not tenant.ready]
-    log = kubectl.ask("-n", _NAMESPACE, "logs", f"deployment/{_DEPLOYMENT}", "--tail=5")
+    log = kubectl.says("-n", _NAMESPACE, "logs", f"deployment/{_DEPLOYMENT}", "--tail=5")
     why = "\n".join(["Not Ready:", *late, "The operator's last words:", log])
     first = next((tenant.name for tenant in tenants if not tenant.ready), "")
     return StepFailed("Example tenants", why, f"kubectl -n tenants describe odootenant {first}")

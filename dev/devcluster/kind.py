@@ -58,7 +58,7 @@ def up(processes: Processes) -> None:
     for image in (*DISTRIBUTION, TRAEFIK_IMAGE):
         load(image)
     with step("Volumes, PostgreSQL and Traefik"):
-        kubectl().ask("delete", "storageclass", "standard", "--ignore-not-found")
+        kubectl().do("Storage class of kind", "delete", "storageclass", "standard", "--ignore-not-found")
         on_node = ("docker", "exec", _NODE)
         addons.start_volumes(kubectl(), processes, STATE / "kubeconfig", Path(_FOLDERS), on_node)
         services.start_postgres(kubectl())

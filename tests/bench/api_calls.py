@@ -4,7 +4,7 @@ server's audit log, which the operator cannot forget to write."""
 from __future__ import annotations
 
 import json
-import time
+import secrets
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,6 +12,8 @@ from typing import Any
 
 from tests.bench.laboratory import OPERATOR_USER, Laboratory
 from tests.bench.process import Counters
+
+from devcluster.steps import wait_for
 
 _REQUESTS = "odoo_tenancy_api_requests_total"
 
@@ -50,7 +52,7 @@ def _of_watch(verb: str, code: int) -> bool:
 
 def _audit(lab: Laboratory) -> Iterator[dict[str, Any]]:
     """Events of finished calls. The server writes them as it answers; the last line may be half there."""
-    time.sleep(0.2)  # the log is written behind the answer's back
+    _await_what_was_answered(lab)
     for line in lab.plane.audit_log.read_text().splitlines():
         try:
             event = json.loads(line)
@@ -58,3 +60,15 @@ def _audit(lab: Laboratory) -> Iterator[dict[str, Any]]:
             continue
         if event["stage"] == "ResponseComplete":
             yield event
+
+
+def _await_what_was_answered(lab: Laboratory) -> None:
+    """The log is written behind the answer's back: a call of ours that stands in it comes after all that were counted."""
+    mark = secrets.token_hex(8)
+    lab.kubectl.do("Mark in the audit log", "get", "--raw", f"/version?mark={mark}")
+    wait_for(
+        "Mark in the audit log",
+        lambda: mark in lab.plane.audit_log.read_text(),
+        seconds=30,
+        what_to_do=f"Read {lab.plane.audit_log}: the API server writes a line for each call.",
+    )

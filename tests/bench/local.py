@@ -80,7 +80,7 @@ class Stage:
         try:
             self.kubectl.do(name, *arguments)
         except StepFailed as failure:
-            said = self.kubectl.ask("-n", namespace, "describe", what)[-3000:]
+            said = self.kubectl.says("-n", namespace, "describe", what)[-3000:]
             raise StepFailed(name, f"{failure.why}\n{said}", failure.what_to_do) from failure
 
     def on_server(self, *command: str) -> str:

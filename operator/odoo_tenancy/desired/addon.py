@@ -12,7 +12,6 @@ from odoo_tenancy.desired import odoo_conf
 from odoo_tenancy.desired.context import RedisAccess, TenantContext
 from odoo_tenancy.desired.effective import Resources
 
-MODULE = "odoo_tenancy"
 COMMAND = ("odoo", "tenancy")
 """In place of ``odoo``: the addon is there before the first connection is."""
 LIBRARY = "/opt/odoo-tenancy-lib"

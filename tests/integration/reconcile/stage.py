@@ -147,6 +147,20 @@ class Stage:
             "vaults": self.vaults(),
         }
 
+    def of_the_operators_namespace(self) -> set[str]:
+        """All that lies beside the operator, whatever its labels."""
+        kinds = (
+            ("v1", "Secret"),
+            ("v1", "ConfigMap"),
+            ("batch/v1", "Job"),
+            ("networking.k8s.io/v1", "NetworkPolicy"),
+        )
+        return {
+            str(ObjectRef.of(body))
+            for api_version, kind in kinds
+            for body in self.kube.list(api_version, kind, OPERATOR_NAMESPACE)
+        }
+
 
 @dataclass
 class Tenants:

@@ -16,7 +16,8 @@ from tests.integration.reconcile.stage import (
 )
 
 from odoo_tenancy.api.meta import Manifest
-from odoo_tenancy.cluster.objects import ObjectRef
+from odoo_tenancy.cluster.kinds import RESOURCES
+from odoo_tenancy.cluster.objects import TENANT_UID, ObjectRef
 
 
 def write_a_note(stage: Stage, claim: str, text: str) -> None:
@@ -37,12 +38,14 @@ def volume_of(stage: Stage, claim: str) -> Manifest:
 
 
 def everything_of(stage: Stage, uid: str, namespace: str) -> list[str]:
-    """What still carries the tenant's labels, anywhere."""
-    kinds = ("Secret", "ConfigMap", "PersistentVolumeClaim", "Service")
+    """What still carries the tenant's labels, anywhere, of every kind that the operator knows and the server has; but
+    what Kubernetes' controllers made of it, which goes after it."""
     found = [
         str(ObjectRef.of(body))
-        for kind in kinds
-        for body in stage.kube.list("v1", kind, selector=f"odootenancy.io/tenant-uid={uid}")
+        for (api_version, kind), resource in RESOURCES.items()
+        if resource.plural not in ("certificates", "clusters", "events")
+        for body in stage.kube.list(api_version, kind, selector=f"{TENANT_UID}={uid}")
+        if not body["metadata"].get("ownerReferences")
     ]
     return found + (
         [namespace] if stage.kube.get(namespace_ref(namespace)) and "pool" not in namespace else []
@@ -51,9 +54,19 @@ def everything_of(stage: Stage, uid: str, namespace: str) -> list[str]:
 
 @pytest.mark.parametrize("tenancy", ["Dedicated", "Shared"])
 def test_delete_leaves_nothing(stage: Stage, tenants: Tenants, tenancy: str) -> None:
-    before = stage.inventory()
+    before, beside = stage.inventory(), stage.of_the_operators_namespace()
     tenants.create("acme", tenancy=tenancy, deletion={"policy": "Delete"})
     live = tenants.until_ready("acme")
+    uid, where = live["metadata"]["uid"], live["status"]["namespace"]
+    kinds = {line.split()[0] for line in everything_of(stage, uid, where)}
+    assert kinds >= {
+        "Secret",
+        "Deployment",
+        "Service",
+        "PersistentVolumeClaim",
+        "IngressRoute",
+        "NetworkPolicy",
+    }
     claim = live["status"]["claim"]
     made = stage.inventory()
     assert {kind: len(made[kind] - before[kind]) for kind in before} == {
@@ -64,7 +77,8 @@ def test_delete_leaves_nothing(stage: Stage, tenants: Tenants, tenancy: str) -> 
     )
     tenants.delete("acme")
     assert stage.inventory() == before
-    assert everything_of(stage, live["metadata"]["uid"], live["status"]["namespace"]) == []
+    assert stage.of_the_operators_namespace() == beside
+    assert everything_of(stage, uid, where) == []
     assert not [e for e in tenants.events("acme") if e["reason"] == "DriftRepaired"], (
         "its own end is no drift"
     )

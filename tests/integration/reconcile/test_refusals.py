@@ -167,7 +167,8 @@ CASES = (
         spec={"quota": {"memory": "1Mi"}}, mend=change(quota={"memory": "16Gi"}), phase="Pending",
     ),
     Case(
-        "server-unreachable", "DatabaseReady", "PostgresUnreachable", ("PostgreSQL", "localhost:1"),
+        "server-unreachable", "DatabaseReady", "PostgresUnreachable",
+        ("PostgreSQL at", "localhost:1", "Check host and port", "NetworkPolicies"),
         prepare=pool("lost", postgres={"port": 1}), spec={"poolRef": {"name": "lost"}},
         mend=lambda tenants, _: tenants.stage.kube.patch(
             pool_ref("lost"), {"spec": {"postgres": {"port": tenants.stage.postgres.port}}}
@@ -175,7 +176,8 @@ CASES = (
         phase="Provisioning",
     ),
     Case(
-        "wrong-password", "DatabaseReady", "PostgresPasswordRejected", ("odoo_admin", "password"),
+        "wrong-password", "DatabaseReady", "PostgresPasswordRejected",
+        ("password of odoo_admin", "Correct username and password in the Secret"),
         prepare=both(
             pool_secret("lockedout", lambda _: "wrong"),
             pool("lockedout", postgres={"adminSecretRef": {"name": "lockedout-postgres"}}),
@@ -191,23 +193,27 @@ CASES = (
         mend=pool_secret("keyless", lambda stage: stage.postgres.admin_password),
     ),
     Case(
-        "pool-namespace-taken", "NamespaceReady", "PoolNamespaceNotReady", ("Namespace odoo-pool-squatted", "not made"),
+        "pool-namespace-taken", "NamespaceReady", "PoolNamespaceNotReady",
+        ("Namespace odoo-pool-squatted", "was not made by this operator", "Delete or rename it"),
         prepare=both(squat("odoo-pool-squatted"), pool("squatted")),
         spec={"poolRef": {"name": "squatted"}}, mend=leave("odoo-pool-squatted"), phase="Provisioning",
     ),
     Case(
-        "namespace-taken", "NamespaceReady", "NotOurs", ("Namespace taken-by-others", "was not made by this operator"),
+        "namespace-taken", "NamespaceReady", "NotOurs",
+        ("Namespace taken-by-others", "was not made by this operator", "Delete or rename it"),
         prepare=squat("taken-by-others"), spec={"tenancy": "Dedicated", "namespace": "taken-by-others"},
         mend=leave("taken-by-others"),
     ),
     Case(
-        "database-taken", "DatabaseReady", "DatabaseNotOurs", ("atabase t_",),
+        "database-taken", "DatabaseReady", "DatabaseNotOurs",
+        ("Database t_", "isn't touched", "Rename or drop it", "COMMENT ON DATABASE t_"),
         spec=needs("late-1"),
         spoil=both(with_claim("CREATE DATABASE {}"), secret("late-1", {".dockerconfigjson": REGISTRY}, REGISTRY_TYPE)),
         mend=with_claim("DROP DATABASE {}"),
     ),
     Case(
-        "role-taken", "DatabaseReady", "RoleNotOurs", ("ole t_",),
+        "role-taken", "DatabaseReady", "RoleNotOurs",
+        ("Role t_", "isn't touched", "Rename or drop it", "COMMENT ON ROLE t_"),
         spec=needs("late-2"),
         spoil=both(with_claim("CREATE ROLE {}"), secret("late-2", {".dockerconfigjson": REGISTRY}, REGISTRY_TYPE)),
         mend=with_claim("DROP ROLE {}"),
@@ -241,14 +247,22 @@ CASES = (
     ),
     Case(
         "pull-secret-of-wrong-type", "ConfigurationReady", "SecretWrongType",
-        ("Secret refused/opaque", "is of type Opaque", REGISTRY_TYPE), spec=needs("opaque"),
+        ("Secret refused/opaque", "is of type Opaque", REGISTRY_TYPE, "delete it and create it anew"), spec=needs("opaque"),
         prepare=secret("opaque", {".dockerconfigjson": REGISTRY}),
         mend=secret("opaque", {".dockerconfigjson": REGISTRY}, REGISTRY_TYPE),
     ),
     Case(
-        "certificate-missing", "RouteReady", "SecretMissing", ("Secret refused/certificate", "spec.routing.tls"),
+        "certificate-missing", "RouteReady", "SecretMissing",
+        ("Secret refused/certificate", "spec.routing.tls", "create it"),
         spec={"routing": {"tls": {"secretRef": {"name": "certificate"}}}},
         mend=secret("certificate", {"tls.crt": "x", "tls.key": "y"}, "kubernetes.io/tls"),
+    ),
+    Case(
+        "certificate-of-wrong-type", "RouteReady", "SecretWrongType",
+        ("Secret refused/plain", "spec.routing.tls", "is of type Opaque", "kubernetes.io/tls", "delete it and create it"),
+        prepare=secret("plain", {"tls.crt": "x", "tls.key": "y"}),
+        spec={"routing": {"tls": {"secretRef": {"name": "plain"}}}},
+        mend=secret("plain", {"tls.crt": "x", "tls.key": "y"}, "kubernetes.io/tls"),
     ),
     Case(
         "one-node-volume", "Ready", "AccessModeAllowsOneReplica",
@@ -261,7 +275,8 @@ CASES = (
         spec={"bootstrap": {"fromRepository": {"policyRef": {"name": "gold"}, "claim": "0" * 32}}}, mend=anew,
     ),
     Case(
-        "no-original", "DatabaseReady", "TenantNotFound", ("tenants-that", "spec.bootstrap.fromTenant"),
+        "no-original", "DatabaseReady", "TenantNotFound",
+        ("tenants-that", "spec.bootstrap.fromTenant", "start from one of its backups"),
         spec={"bootstrap": {"fromTenant": {"name": "tenants-that-are-not"}}}, mend=anew,
     ),
 )  # fmt: skip
