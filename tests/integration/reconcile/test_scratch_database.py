@@ -73,6 +73,7 @@ def test_what_is_stored_is_restored_where_nobody_else_gets_in(backups: Backups, 
     attach(stage, claim, b"a file")
     backups.create("first")
     check_completed(backups, "first", claim)
+    eventually(lambda: backups.jobs("first") == [], "its Jobs are gone")
     before = stage.kube.live(backups.ref("first"))["status"]["verification"]["checkedAt"]
 
     stage.kubelet.slow.add("acme")
