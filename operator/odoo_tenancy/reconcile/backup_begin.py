@@ -22,7 +22,7 @@ from odoo_tenancy.reconcile.memory import PoolState, TenantRecord
 from odoo_tenancy.reconcile.server_state import ServerState
 from odoo_tenancy.reconcile.upkeep_memory import upkeep_runs
 from odoo_tenancy.reconcile.world import World
-from odoo_tenancy.services.object_store import assume_role
+from odoo_tenancy.services.object_store import Purpose, assume_role
 
 LOOK_AGAIN = 30.0
 """Seconds until a backup that waits for others is looked at again; those that end wake it sooner."""
@@ -263,9 +263,9 @@ def remember_prepared(world: World, plan: BackupPlan) -> None:
     world.enqueue(plan.context.tenant.key)
 
 
-async def credentials(plan: BackupPlan) -> dict[str, str]:
+async def credentials(plan: BackupPlan, purpose: Purpose) -> dict[str, str]:
     """What a Job where the tenant runs may get at the store with: the policy's own, or a session bound to what is the
-    tenant's.
+    tenant's, and to what it is for.
 
     Raises:
         OperatorError: the store gives no session.
@@ -277,5 +277,5 @@ async def credentials(plan: BackupPlan) -> dict[str, str]:
     prefix = names.tenant_prefix(s3.prefix, plan.context.claim)
     lasts = timedelta(seconds=plan.timeout_seconds) + _MARGIN
     name = f"odoo-{plan.context.claim[:16]}"
-    session = await assume_role(address, s3.role_arn or "", prefix, "Backup", lasts, name)
+    session = await assume_role(address, s3.role_arn or "", prefix, purpose, lasts, name)
     return session.environment

@@ -165,7 +165,9 @@ class BackupReconciler:
 
     async def _store(self, active: ActiveBackup, plan: BackupPlan) -> BackupOutcome:
         async def build() -> BackupJob:
-            return backup_jobs.backup(plan.context, plan.store_it(await backup_begin.credentials(plan)))
+            return backup_jobs.backup(
+                plan.context, plan.store_it(await backup_begin.credentials(plan, "Backup"))
+            )
 
         named = backup_jobs.backup(plan.context, plan.store_it(plan.no_credentials))
         job = await backup_run.run(self.world, active, STORING, named, build)
@@ -178,7 +180,8 @@ class BackupReconciler:
         self, active: ActiveBackup, plan: BackupPlan, manifest: StoredDocument
     ) -> VerifyOutcome:
         async def build() -> BackupJob:
-            run = plan.verify(manifest.key, manifest.sha256, await backup_begin.credentials(plan))
+            login = await backup_begin.credentials(plan, "Verify")
+            run = plan.verify(manifest.key, manifest.sha256, login)
             return backup_jobs.verify(plan.context, run)
 
         run = plan.verify(manifest.key, manifest.sha256, plan.no_credentials)

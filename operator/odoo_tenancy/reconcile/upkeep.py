@@ -211,7 +211,7 @@ class UpkeepReconciler:
         if live is None:
             return None
         backup = ActiveBackup.of(live).backup
-        credentials = await backup_begin.credentials(plan.backup_plan(backup))
+        credentials = await backup_begin.credentials(plan.backup_plan(backup), "Verify")
         return backup_jobs.verify(plan.context, plan.verify(backup, credentials))
 
     def _may_lie_here(self, backup: Manifest, record: TenantRecord, state: PolicyState) -> bool:
