@@ -6,6 +6,22 @@ RUN apt-get update \
          python3 python3-venv ca-certificates openssl tzdata restic postgresql-client \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
     && useradd --uid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin nonroot
+# pg_dump must be of its server's own major version. Debian has one of them, PostgreSQL's own archive
+# (https://wiki.postgresql.org/wiki/Apt) all; its key is in a package of Debian's. They lie where postgres_clients.py looks:
+# /usr/lib/postgresql/<major>/bin. --build-arg PGDG= leaves it at Debian's.
+ARG PGDG=https://apt.postgresql.org/pub/repos/apt
+ARG POSTGRES_MAJORS="15 16 17"
+RUN if [ -n "$PGDG" ]; then \
+      set -e; cd /tmp; . /etc/os-release; key=/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc; \
+      apt-get update; apt-get download postgresql-common; \
+      dpkg --extract postgresql-common_*.deb /tmp/pgdg; \
+      install -D --mode=644 "/tmp/pgdg$key" "$key"; \
+      echo "deb [signed-by=$key] $PGDG $VERSION_CODENAME-pgdg main" > /etc/apt/sources.list.d/pgdg.list; \
+      apt-get update; \
+      DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        $(for major in $POSTGRES_MAJORS; do echo "postgresql-client-$major"; done); \
+      rm -rf /tmp/pgdg /tmp/postgresql-common_*.deb /var/lib/apt/lists/* /var/cache/apt/* /var/log/*; \
+    fi
 COPY requirements.lock /tmp/
 # Where a folder of wheels is given, nothing is fetched: --build-arg WHEELS=/wheels --volume …:/wheels
 ARG WHEELS=""

@@ -212,6 +212,8 @@ def _distribution_arguments(image: Image, log: Path) -> list[str | Path]:
     arguments: list[str | Path] = ["--build-arg", f"BASE_IMAGE={base}"]
     if image.wheels:
         arguments += ["--build-arg", "WHEELS=/wheels", "--volume", f"{_wheels(log)}:/wheels:ro"]
+        # Debian's PostgreSQL is the one that runs here, so no other archive is asked.
+        arguments += ["--build-arg", "PGDG="]
     return [*arguments, image.context]
 
 

@@ -17,7 +17,7 @@ from tests.support.restic import environment as restic_environment
 from tests.support.s3 import LOCKED, REGION, S3Process
 
 from odoo_tenancy.api.backup_work import BackupOutcome, BackupWork, Circumstances
-from odoo_tenancy.api.verify_work import VerificationLevel, VerifyWork
+from odoo_tenancy.api.verify_work import VerificationLevel, VerifyWork, proven_key
 from odoo_tenancy.api.work import DatabasePlace, RepositoryPlace, StorePlace
 from odoo_tenancy.jobs.backup import Backup
 from odoo_tenancy.services.object_store import Bucket, BucketAddress
@@ -193,7 +193,7 @@ class BackupWorld:
             repository=self.place,
             manifest_key=made.manifest_key,
             manifest_sha256=made.manifest_sha256,
-            ledger_key=f"{self.prefix}/proven/filestore.json",
+            ledger_key=proven_key("eu", self.claim),
             scratch=str(self.scratch),
         )
 

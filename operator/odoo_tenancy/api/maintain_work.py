@@ -102,6 +102,8 @@ class ForgottenBackups(ApiModel):
     schema_version: Literal["1"] = "1"
     backups: dict[str, str] = Field(default_factory=dict)
     """By name, the SHA-256 of the manifest that each had; the newest last."""
+    going: dict[str, str] = Field(default_factory=dict)
+    """The same of those whose snapshots are being removed, or were when a run was killed: what is left of them goes."""
 
 
 def forgotten_key(prefix: str, claim: str) -> str:

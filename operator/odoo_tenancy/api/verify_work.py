@@ -27,7 +27,7 @@ class VerifyWork(ApiModel):
     manifest_sha256: str
     """What its bytes must have."""
     ledger_key: str
-    """Where it is written down which files were proven: ``<prefix>/<claim>/proven/filestore.json``."""
+    """Where it is written down which files were proven; see :func:`proven_key`."""
     scratch: str = "/scratch"
     """A folder with room for the dump (level Restore) and for a quarter of the filestore."""
     database: DatabasePlace | None = None
@@ -58,3 +58,9 @@ class VerifyOutcome(Outcome):
     """``Failed``: the backup must not count, and ``reason`` says why. ``Error``: nothing is known of it."""
     level: VerificationLevel | None = None
     figures: VerifyFigures = VerifyFigures()
+
+
+def proven_key(prefix: str, claim: str) -> str:
+    """Where it is written down which files of a tenant were proven: not where a Job that backs up can write, or whoever
+    takes one over could have files passed by that are rotten."""
+    return "/".join(part for part in (prefix, "ledgers", f"{claim}.proven.json") if part)

@@ -159,7 +159,8 @@ class Maintenance:
         work, now = self.work, min(clocks.store, clocks.ours)
         record = await self._record()
         found = await self._read_sets(record, await self.repository.snapshots())
-        kept = staying(found.sets, work.keep, now)
+        begun = {each.name for each in found.sets if _is_half_gone(each, record)}
+        kept = staying(found.without(begun).sets, work.keep, now)
         going = [each for each in found.sets if each.name not in kept]
         strays = found.strays(now, timedelta(seconds=work.strays_after_seconds))
         needed = {identifier for each in found.sets if each.name in kept for identifier in each.snapshots}
@@ -167,6 +168,9 @@ class Maintenance:
         self._say_what_is_wrong(found)
         broken = sorted(each.name for each in found.sets if each.name in kept and self._broke(each))
         self._found(kept=len(found.sets) - len(going) + len(found.changed), broken=tuple(broken[:_TOLD]))
+        if going:
+            intent = record.model_copy(update={"going": {each.name: each.sha256 for each in going}})
+            await self._write(intent)
         remaining = await self._remove(sorted(doomed | strays))
         gone = [each for each in going if not each.snapshots & remaining]
         await self._remember(record, gone)
@@ -209,7 +213,10 @@ class Maintenance:
         if not names:
             return
         merged = [*((name, sha) for name, sha in record.backups.items() if name not in names), *names.items()]
-        text = ForgottenBackups(backups=dict(merged[-_REMEMBERED:])).model_dump_json(by_alias=True)
+        await self._write(ForgottenBackups(backups=dict(merged[-_REMEMBERED:])))
+
+    async def _write(self, record: ForgottenBackups) -> None:
+        text = record.model_dump_json(by_alias=True)
         await self.bucket.put_document(self.work.record_key, text.encode())
 
     def _say_what_is_wrong(self, found: StoredSets) -> None:
@@ -261,6 +268,11 @@ class Maintenance:
 
     def _step(self, name: str) -> AbstractContextManager[None]:
         return timed(name, self.progress, self.seconds)
+
+
+def _is_half_gone(each: StoredSet, record: ForgottenBackups) -> bool:
+    """A former run was killed while it removed it: what is left of it can't be restored, and nobody else is to blame."""
+    return bool(each.missing) and not each.hold and record.going.get(each.name) == each.sha256
 
 
 async def maintain(

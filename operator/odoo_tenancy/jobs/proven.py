@@ -8,14 +8,17 @@ need not be read: without it everything is read again.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import Final, Literal
 
 from pydantic import ValidationError
 
 from odoo_tenancy.api.meta import ApiModel
-from odoo_tenancy.services.object_store import Bucket, DocumentUnusable
+from odoo_tenancy.services.object_store import Bucket, DocumentUnusable, StoreAccessDenied
 from odoo_tenancy.services.restic import Snapshot
+
+log = logging.getLogger(__name__)
 
 _KEPT: Final = 64
 _MOST_BAD: Final = 1000
@@ -59,14 +62,21 @@ class ProvenSnapshots(ApiModel):
 
 
 async def load(bucket: Bucket, key: str) -> ProvenSnapshots:
-    """Nothing is known where there is no such document, or one that can't be read."""
+    """Nothing is known where there is no such document, or one that can't be read, or may not: AWS refuses what isn't there
+    to who may not list it."""
     try:
         document = await bucket.get_document(key)
         return ProvenSnapshots.model_validate_json(document.content) if document else ProvenSnapshots()
-    except (DocumentUnusable, ValidationError):
+    except (DocumentUnusable, StoreAccessDenied, ValidationError):
         return ProvenSnapshots()
 
 
 async def save(bucket: Bucket, key: str, proven: ProvenSnapshots) -> None:
-    """The last to write wins; what another wrote meanwhile is proven again."""
-    await bucket.put_document(key, proven.model_dump_json(by_alias=True).encode())
+    """The last to write wins; what another wrote meanwhile is proven again, and so is all where the store lets nobody write
+    it down."""
+    try:
+        await bucket.put_document(key, proven.model_dump_json(by_alias=True).encode())
+    except StoreAccessDenied as error:
+        log.warning(
+            "what was proven is not remembered, so that all is read again next time: %s", error.message
+        )

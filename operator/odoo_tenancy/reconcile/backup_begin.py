@@ -23,7 +23,7 @@ from odoo_tenancy.reconcile.memory import PoolState, TenantRecord
 from odoo_tenancy.reconcile.server_state import ServerState
 from odoo_tenancy.reconcile.upkeep_memory import upkeep_runs
 from odoo_tenancy.reconcile.world import World
-from odoo_tenancy.services.object_store import assume_role
+from odoo_tenancy.services.object_store import Purpose, assume_role
 
 NOBODY = Key("TenantBackup", "", "")
 """No backup that there is."""
@@ -282,9 +282,9 @@ async def check_login(world: World, plan: BackupPlan) -> None:
         await tenant_login.of_plan(world, plan)
 
 
-async def credentials(world: World, plan: BackupPlan) -> dict[str, str]:
+async def credentials(world: World, plan: BackupPlan, purpose: Purpose) -> dict[str, str]:
     """What a Job where the tenant runs may get at the store with: the policy's own, the tenant's own, or a session bound to
-    what is the tenant's.
+    what is the tenant's, and to what it is for.
 
     Raises:
         OperatorError: the store gives no session; the tenant's Secret is missing.
@@ -298,5 +298,5 @@ async def credentials(world: World, plan: BackupPlan) -> dict[str, str]:
     prefix = names.tenant_prefix(s3.prefix, plan.context.claim)
     lasts = timedelta(seconds=plan.timeout_seconds) + _MARGIN
     name = f"odoo-{plan.context.claim[:16]}"
-    session = await assume_role(address, s3.role_arn or "", prefix, "Backup", lasts, name)
+    session = await assume_role(address, s3.role_arn or "", prefix, purpose, lasts, name)
     return session.environment

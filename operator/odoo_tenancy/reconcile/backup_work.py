@@ -11,7 +11,7 @@ from odoo_tenancy.api.backup_work import BackupWork, Circumstances, PrepareWork,
 from odoo_tenancy.api.meta import ApiModel, ApiObject, Manifest
 from odoo_tenancy.api.policy import BackupPolicy
 from odoo_tenancy.api.types import duration_seconds
-from odoo_tenancy.api.verify_work import VerifyWork
+from odoo_tenancy.api.verify_work import VerifyWork, proven_key
 from odoo_tenancy.api.work import (
     PASSWORD_FILE,
     STORE_CA_FILE,
@@ -117,7 +117,7 @@ class BackupPlan:
             repository=self.place,
             manifest_key=manifest_key,
             manifest_sha256=manifest_sha256,
-            ledger_key=f"{self.prefix}/proven/filestore.json",
+            ledger_key=proven_key(self.policy.policy.spec.store.s3.prefix, self.context.claim),
             scratch=SCRATCH,
         )
         if not self.restores:

@@ -86,7 +86,7 @@ async def restoring(world: World, active: ActiveRestore) -> None:
     named = _restore_job(active, place, plan, plan.no_credentials)
 
     async def build() -> BackupJob:
-        return _restore_job(active, place, plan, await backup_begin.credentials(world, plan))
+        return _restore_job(active, place, plan, await backup_begin.credentials(world, plan, "Read"))
 
     if world.children.get(ObjectRef.of(named.job)) is None:
         await place.server.ensure_database(replace(place.wanted, database=place.new))

@@ -191,7 +191,7 @@ class BackupReconciler:
     async def _store(self, active: ActiveBackup, plan: BackupPlan) -> BackupOutcome:
         async def build() -> BackupJob:
             return backup_jobs.backup(
-                plan.context, plan.store_it(await backup_begin.credentials(self.world, plan))
+                plan.context, plan.store_it(await backup_begin.credentials(self.world, plan, "Backup"))
             )
 
         named = backup_jobs.backup(plan.context, plan.store_it(plan.no_credentials))
@@ -205,7 +205,7 @@ class BackupReconciler:
         self, active: ActiveBackup, plan: BackupPlan, manifest: StoredDocument
     ) -> VerifyOutcome:
         async def build() -> BackupJob:
-            login = await backup_begin.credentials(self.world, plan)
+            login = await backup_begin.credentials(self.world, plan, "Verify")
             run = plan.verify(manifest.key, manifest.sha256, login, await self._scratch(plan))
             return backup_jobs.verify(plan.context, run)
 

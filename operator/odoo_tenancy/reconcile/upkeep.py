@@ -236,7 +236,7 @@ class UpkeepReconciler:
         if live is None:
             return None
         backup = ActiveBackup.of(live).backup
-        credentials = await backup_begin.credentials(world, plan.backup_plan(backup))
+        credentials = await backup_begin.credentials(world, plan.backup_plan(backup), "Verify")
         password = ""
         if plan.backup_plan(backup).restores:
             password = await scratch_database.make(world, context, postgres)

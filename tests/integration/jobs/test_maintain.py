@@ -182,6 +182,25 @@ async def test_a_backup_of_which_a_part_is_gone_is_told_once(sets: Sets) -> None
     assert (await sets.maintain({"last": 3})).broken == ("other-half",)
 
 
+async def test_what_a_killed_run_had_half_removed_goes(sets: Sets) -> None:
+    """It is nobody's attack, and would otherwise stay as what nobody can restore."""
+    await sets.make("newest", HOUR)
+    await sets.make("old", 3 * DAY)
+    storage = sets.storage
+    with pytest.raises(Killed):
+        await maintain(
+            sets.work({"last": 1}),
+            environment=storage.environment,
+            bucket=storage.bucket,
+            hook=Writes(die_at=1),
+        )
+    assert set(sets.snapshots["old"]) <= {each.id for each in await storage.repository().snapshots()}
+    await storage.repository().forget(snapshots=sets.snapshots["old"][:1])
+    done = await sets.maintain({"last": 1})
+    assert (done.reason, done.forgotten, done.broken) == ("Done", 1, ()), done
+    await sets.check_whole("newest")
+
+
 async def test_a_strangers_snapshot_is_no_backup_and_breaks_nothing(sets: Sets) -> None:
     """Of our host and path, and carrying the tag of a backup of ours."""
     await sets.make("newest", HOUR)

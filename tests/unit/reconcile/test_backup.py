@@ -7,25 +7,35 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
+from odoo_tenancy.api.backup import TenantBackup
 from odoo_tenancy.api.backup_work import BackupOutcome
 from odoo_tenancy.api.errors import Refused, Waiting
 from odoo_tenancy.api.meta import Key, Manifest
 from odoo_tenancy.api.policy import BackupPolicy
 from odoo_tenancy.api.tenant import OdooTenant
-from odoo_tenancy.api.verify_work import VerifyOutcome
+from odoo_tenancy.api.verify_work import VerifyOutcome, VerifyWork
 from odoo_tenancy.cluster.children import Child
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
 from odoo_tenancy.cluster.readiness import JobRun
 from odoo_tenancy.desired import labels, names
 from odoo_tenancy.reconcile import backup_begin, backup_health, backup_run
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
-from odoo_tenancy.reconcile.backup_memory import SCHEDULED_FOR, Backups, Policies, PolicyState
+from odoo_tenancy.reconcile.backup_memory import (
+    SCHEDULED_FOR,
+    Backups,
+    Policies,
+    PolicyState,
+    StoreAccess,
+)
 from odoo_tenancy.reconcile.backup_run import JobEnded
+from odoo_tenancy.reconcile.backup_work import BackupPlan
 from odoo_tenancy.reconcile.report import Finding, Report
 from odoo_tenancy.reconcile.tenant_backup import BackupReconciler
+from odoo_tenancy.services.object_store import session_policy
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -450,3 +460,18 @@ def test_what_stored_nothing_is_not_held_in_the_store() -> None:
     body = bad("first", HOUR, "StoreFull")
     body["spec"]["hold"] = True
     assert Backups().saw("ADDED", body) is None
+
+
+def test_what_was_proven_is_written_where_no_backup_can_write() -> None:
+    state, claim = policy(), "3f9c2a" + "0" * 26
+    context = Mock(claim=claim)
+    context.credentials.repository_password = "secret"
+    stored = TenantBackup.parse({"kind": "TenantBackup", **backup("first")})
+    plan = BackupPlan(stored, context, state, StoreAccess("id", "key", None, ()))
+    work = VerifyWork.model_validate_json(plan.verify("key", "a" * 64, {}).work)
+    granted = json.loads(session_policy("backups", claim, "Backup"))
+    written = [each["Resource"] for each in granted["Statement"] if "s3:PutObject" in each["Action"]]
+    assert written == [[f"arn:aws:s3:::backups/{claim}/*"]]
+    assert not work.ledger_key.startswith(f"{claim}/")
+    verified = json.loads(session_policy("backups", claim, "Verify"))
+    assert f"arn:aws:s3:::backups/{work.ledger_key}" in json.dumps(verified)

@@ -19,7 +19,12 @@ from odoo_tenancy.services.object_store.errors import (
 from odoo_tenancy.services.object_store.ledger_store import LedgerStore
 from odoo_tenancy.services.object_store.locks import Extension, Ledger, Pinned, Wanted, extend
 from odoo_tenancy.services.object_store.protection import LifecycleRule, Protection, unprotected_because
-from odoo_tenancy.services.object_store.sessions import SessionRefused, assume_role, session_policy
+from odoo_tenancy.services.object_store.sessions import (
+    Purpose,
+    SessionRefused,
+    assume_role,
+    session_policy,
+)
 from odoo_tenancy.services.object_store.stored import (
     Clocks,
     Document,
@@ -44,6 +49,7 @@ __all__ = [
     "ObjectLocked",
     "Pinned",
     "Protection",
+    "Purpose",
     "Retention",
     "SessionRefused",
     "StoreAccessDenied",

@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ParamValidationError
 
 from odoo_tenancy.api.errors import Refused
+from odoo_tenancy.api.verify_work import proven_key
 from odoo_tenancy.services.object_store import errors
 from odoo_tenancy.services.object_store.address import BucketAddress, Credentials
 from odoo_tenancy.services.object_store.connection import Connection
 
-Purpose = Literal["Backup", "Read"]
+Purpose = Literal["Backup", "Verify", "Read"]
 
 SHORTEST = timedelta(minutes=15)
 """What STS gives at least."""
@@ -33,7 +34,8 @@ longest bucket and prefix that a policy may name."""
 def session_policy(bucket: str, tenant_prefix: str, purpose: Purpose) -> str:
     """What a Job may do, as JSON.
 
-    ``Read``: read and list what is the tenant's. ``Backup``: write there too, and take away restic's own locks, without
+    ``Read``: read and list what is the tenant's. ``Verify``: and write the one document, beside all tenants' prefixes, of
+    what was proven of it. ``Backup``: read and list, write there too, and take away restic's own locks, without
     which no backup would ever end; nothing else is removed, and nothing is locked or unlocked.
 
     Args:
@@ -54,9 +56,18 @@ def session_policy(bucket: str, tenant_prefix: str, purpose: Purpose) -> str:
         {**_allow(["s3:ListBucket"], whole), "Condition": within},
         _allow(own, f"{below}/*"),
     ]
+    if purpose == "Verify":
+        ledger = f"arn:aws:s3:::{bucket}/{proven_key(*_parts(tenant_prefix))}"
+        statements.append(_allow(["s3:GetObject", "s3:PutObject"], ledger))
     if purpose == "Backup":
         statements.append(_allow(["s3:DeleteObject"], f"{below}/{_LOCKS}/*"))
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+
+
+def _parts(tenant_prefix: str) -> tuple[str, str]:
+    """Prefix and claim."""
+    prefix, _, claim = tenant_prefix.rpartition("/")
+    return prefix, claim
 
 
 def _allow(actions: list[str], resource: str) -> dict[str, Any]:

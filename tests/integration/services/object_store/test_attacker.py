@@ -24,7 +24,8 @@ from tests.integration.services.object_store.conftest import MakeBucket, moment_
 from tests.support.s3 import LOCKED, Login, S3Process
 from tests.support.waiting import eventually
 
-from odoo_tenancy.services.object_store import session_policy
+from odoo_tenancy.api.verify_work import proven_key
+from odoo_tenancy.services.object_store import Purpose, session_policy
 
 PAGE = (Path(__file__).parents[4] / "docs" / "security-backups.md").read_text(encoding="utf-8")
 REFUSED = {
@@ -286,6 +287,27 @@ def test_versitygw(name: str, who: str, versitygw: S3Process, prefix: str) -> No
 def make_victim(server: S3Process, attempt: Attempt, prefix: str) -> Victim:
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3) if attempt.ended else in_days(3)
     return Victim(server.client(), prefix, attempt.mode, until)
+
+
+def test_only_a_verification_says_what_was_proven(minio: S3Process, prefix: str) -> None:
+    """Who takes over a backup's Job can't have rotten files passed by; who takes over a verification's, changes none."""
+    victim = Victim(minio.client(), prefix)
+    victim.put()
+    own, other = (proven_key(prefix, claim) for claim in victim.claims)
+
+    def refused(purpose: Purpose, key: str, work: Callable[[Any, str, str], object]) -> bool:
+        policy = session_policy(LOCKED, f"{prefix}/{victim.claims[0]}", purpose)
+        code = refusal_of(lambda: work(minio.client(minio.assume(json.loads(policy))), key, ""))
+        assert code in {"", *REFUSED}
+        return bool(code)
+
+    assert not refused("Verify", own, write_over)
+    assert not refused("Verify", own, read)
+    assert not refused("Verify", victim.key(), read)
+    assert all(refused("Backup", key, work) for key in (own, other) for work in (read, write_over, delete))
+    assert all(refused("Verify", key, write_over) for key in (other, victim.key(), f"{own}.more"))
+    assert refused("Verify", own, delete)
+    assert refused("Verify", other, read)
 
 
 # --- And yet it is restored -------------------------------------------------------------------------------------------

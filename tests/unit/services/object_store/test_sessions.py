@@ -10,7 +10,7 @@ from odoo_tenancy.services.object_store import BucketAddress, Credentials, sessi
 from odoo_tenancy.services.object_store.sessions import LONGEST_POLICY, Purpose, sts_endpoint
 
 
-@pytest.mark.parametrize("purpose", ["Backup", "Read"])
+@pytest.mark.parametrize("purpose", ["Backup", "Verify", "Read"])
 def test_the_longest_fits(purpose: Purpose) -> None:
     policy = session_policy("b" * 63, f"{'p' * 253}/{'c' * 32}", purpose)
     assert len(policy) <= LONGEST_POLICY
@@ -20,6 +20,17 @@ def test_who_reads_gets_nothing_that_writes() -> None:
     said = json.loads(session_policy("backups", "eu/3f", "Read"))
     actions = {action for each in said["Statement"] for action in each["Action"]}
     assert actions == {"s3:GetBucketLocation", "s3:ListBucket", "s3:GetObject"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "ledger"),
+    [("eu/3f", "eu/ledgers/3f.proven.json"), ("3f", "ledgers/3f.proven.json")],
+)
+def test_who_verifies_writes_what_was_proven_and_nothing_else(prefix: str, ledger: str) -> None:
+    said = json.loads(session_policy("backups", prefix, "Verify"))
+    writes = [each["Resource"] for each in said["Statement"] if "s3:PutObject" in each["Action"]]
+    assert writes == [[f"arn:aws:s3:::backups/{ledger}"]]
+    assert "Delete" not in json.dumps(said)
 
 
 def test_who_writes_removes_locks_alone_and_locks_nothing() -> None:
