@@ -57,6 +57,11 @@ def show(kubectl: Kubectl) -> None:
     with step("Example tenants"):
         kubectl.do("Examples", "apply", "--server-side", "-k", _EXAMPLES)
         tenants = _wait(kubectl)
+    introduce(kubectl, tenants)
+
+
+def introduce(kubectl: Kubectl, tenants: list[Tenant]) -> None:
+    """Say where the tenants are, how to get in and what to look at: in an order in which each command works."""
     console.print("\nIn your shell, so that the commands below find the cluster:")
     found = f"  export KUBECONFIG={kubectl.kubeconfig} PATH={kubectl.program.parent}:$PATH"
     console.print(found, markup=False)
