@@ -57,10 +57,17 @@ def show(kubectl: Kubectl) -> None:
     with step("Example tenants"):
         kubectl.do("Examples", "apply", "--server-side", "-k", _EXAMPLES)
         tenants = _wait(kubectl)
-    console.print()
+    introduce(kubectl, tenants)
+
+
+def introduce(kubectl: Kubectl, tenants: list[Tenant]) -> None:
+    """Say where the tenants are, how to get in and what to look at: in an order in which each command works."""
+    console.print("\nIn your shell, so that the commands below find the cluster:")
+    found = f"  export KUBECONFIG={kubectl.kubeconfig} PATH={kubectl.program.parent}:$PATH"
+    console.print(found, markup=False)
     for tenant in tenants:
         _introduce(tenant)
-    _next_steps(kubectl, tenants[0])
+    _next_steps(tenants[0])
 
 
 def _wait(kubectl: Kubectl) -> list[Tenant]:
@@ -139,11 +146,10 @@ def _introduce(tenant: Tenant) -> None:
     console.print(f"  user admin, password: {read} | base64 -d", markup=False)
 
 
-def _next_steps(kubectl: Kubectl, tenant: Tenant) -> None:
+def _next_steps(tenant: Tenant) -> None:
     lines = [
         "",
         "Look around:",
-        f"  export KUBECONFIG={kubectl.kubeconfig} PATH={kubectl.program.parent}:$PATH",
         "  kubectl get odootenants,hostingpools -A",
         f"  kubectl -n {tenant.namespace} describe odootenant {tenant.name}",
         f"  kubectl get pods -A -l odootenancy.io/tenant={tenant.name}",

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.e2e.test_isolation import PROBE, landscape
 from tests.e2e.test_sessions import log_in
 from tests.support.odoo_site import OdooSite, browse
+from tests.support.reach import PROBE, infrastructure, ports_of
 from tests.support.tenants import NAMESPACE, Tenants, until
 
 from devcluster import cluster as local_cluster
@@ -153,9 +153,9 @@ async def test_its_pod_reaches_postgresql_and_the_store_and_nothing_else(
     assert {c.reason for c in backup.status.conditions if c.type == "Ready"} == {"AttachmentsLost"}
 
     initech = await tenants.get("initech")
-    ground = await landscape(tenants, cluster, [initech, rigel])
+    theirs = await ports_of(tenants, initech) | await ports_of(tenants, rigel) | await infrastructure(cluster)
     allowed = {POSTGRES, STORE}
-    found = await look_around(tenants, cluster, backup, [*ground.forbidden.values(), *allowed], allowed)
+    found = await look_around(tenants, cluster, backup, [*theirs.values(), *allowed], allowed)
     assert {address for address, answer in found.items() if answer == "open"} == allowed, found
 
     await tenants.python(rigel, LOSE_FILE, f"{file}.lost", file)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.e2e.test_isolation import PROBE
 from tests.e2e.test_sessions import log_in, who
 from tests.support.odoo_site import browse
+from tests.support.reach import PROBE
 from tests.support.tenants import Tenants, until
 
 from odoo_tenancy.api.tenant import OdooTenant

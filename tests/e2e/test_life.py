@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.support.odoo_site import OdooSite, browse
 from tests.support.tenants import Tenants, until
@@ -10,6 +12,9 @@ from odoo_tenancy.api.errors import Refused
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.cluster.client import Cluster
 from odoo_tenancy.cluster.objects import ObjectRef
+
+REPAIRED = 10.0
+"""Seconds within which what was taken away is made again."""
 
 
 async def test_suspended_scales_to_nothing_and_comes_back_with_its_data(
@@ -103,12 +108,16 @@ async def test_the_deployment_comes_back_and_with_it_the_site(tenants: Tenants, 
     assert before is not None
     await cluster.delete(ref)
 
-    async def another_serves() -> bool:
+    async def another() -> dict[str, Any] | None:
         live = await cluster.get(ref)
-        is_new = live is not None and live["metadata"]["uid"] != before["metadata"]["uid"]
-        return live is not None and is_new and live.get("status", {}).get("availableReplicas", 0) > 0
+        return live if live is not None and live["metadata"]["uid"] != before["metadata"]["uid"] else None
 
-    await until("another Deployment serves", another_serves, 120)
+    async def serves() -> bool:
+        live = await another()
+        return live is not None and live.get("status", {}).get("availableReplicas", 0) > 0
+
+    await until("another Deployment is made", another, REPAIRED, every=0.1)
+    await until("it serves", serves, 120)
     async with browse(acme.status.url) as site:
 
         async def answers() -> bool:

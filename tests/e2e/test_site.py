@@ -56,6 +56,7 @@ async def test_http_leads_to_https(tenants: Tenants, name: str) -> None:
     [
         "/web/database/manager",
         "/web/database/selector",
+        "/web/database/backup",
         "/web//database/manager",
         "/web/./database/manager",
         "/WEB/database/manager",
@@ -82,3 +83,6 @@ async def test_security_headers(tenants: Tenants, name: str) -> None:
     ):
         assert "max-age=" in answer.headers["Strict-Transport-Security"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+        assert answer.headers["Referrer-Policy"] == "strict-origin-when-cross-origin"
+        assert "Server" not in answer.headers, "Werkzeug names itself and its version"

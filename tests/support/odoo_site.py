@@ -13,15 +13,32 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+HERE = ("127.0.0.1", 0)
+"""This machine, at the port that the URL says."""
 
-class LoopbackResolver(AbstractResolver):
-    """Every name is this machine: ``*.localhost`` isn't known to every resolver."""
+
+class OneAddress(AbstractResolver):
+    """Every name is one address: ``*.localhost`` isn't known to every resolver.
+
+    Args:
+        to: address and port; port 0: the URL's.
+    """
+
+    def __init__(self, to: tuple[str, int]) -> None:
+        self._host, self._port = to
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         return [
-            ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)
+            ResolveResult(
+                hostname=host,
+                host=self._host,
+                port=self._port or port,
+                family=socket.AF_INET,
+                proto=0,
+                flags=0,
+            )
         ]
 
     async def close(self) -> None:
@@ -71,9 +88,16 @@ class OdooSite:
 
 
 @asynccontextmanager
-async def browse(url: str) -> AsyncIterator[OdooSite]:
-    """A fresh browser."""
-    connector = aiohttp.TCPConnector(resolver=LoopbackResolver(), ssl=False)
+async def browse(url: str, to: tuple[str, int] = HERE, source: str = "") -> AsyncIterator[OdooSite]:
+    """A fresh browser.
+
+    Args:
+        url: the site's.
+        to: address and port at which Traefik is asked, whatever the URL says.
+        source: an address of this machine that the connections come from; default: the kernel chooses.
+    """
+    local = (source, 0) if source else None
+    connector = aiohttp.TCPConnector(resolver=OneAddress(to), ssl=False, local_addr=local)
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield OdooSite(session, url)

@@ -24,6 +24,8 @@ from tests.support.addresses import NETWORK, address_of, network
 from tests.support.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
+POOL_RESYNC = 2.0
+"""Seconds between two looks at a pool, where a test doesn't say otherwise."""
 DIED = 42
 """Exit status of a process that ended where it was told to."""
 
@@ -80,7 +82,7 @@ class OperatorProcess:
             "LEASE_RENEW_DEADLINE": "100",
             "POOLS": ",".join(pools),
             "ADDON_IMAGE": "localhost/odoo-tenancy-operator:dev",
-            "POOL_RESYNC": "2",
+            "POOL_RESYNC": str(POOL_RESYNC),
             "BACKOFF_CAP": "2",
             **settings,
         }

@@ -127,9 +127,9 @@ class Tenants:
 
         return await until(f"a {component} pod of {tenant.metadata.name}", look)
 
-    async def python(self, tenant: OdooTenant, script: str, *arguments: str) -> Any:
-        """Run Python inside the tenant's web pod; what it prints, as JSON."""
-        pod = await self.pod(tenant, "web")
+    async def python(self, tenant: OdooTenant, script: str, *arguments: str, component: str = "web") -> Any:
+        """Run Python inside a pod of the tenant's; what it prints, as JSON."""
+        pod = await self.pod(tenant, component)
         where = [pod["metadata"]["name"], "-c", "odoo", "--", "python3", "-c", script, *arguments]
         done = await asyncio.to_thread(self.kubectl, "-n", tenant.status.namespace, "exec", *where)
         return json.loads(done)
@@ -166,10 +166,14 @@ class Tenants:
 
     def kubectl(self, *arguments: str) -> str:
         """What kubectl prints; fails where it does."""
-        command = [str(tool(KUBERNETES, "kubectl")), "--kubeconfig", str(self.kubeconfig), *arguments]
+        command = self.kubectl_argv(*arguments)
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}:\n{done.stderr}"
         return done.stdout
+
+    def kubectl_argv(self, *arguments: str) -> list[str]:
+        """The command line, as the cluster's administrator."""
+        return [str(tool(KUBERNETES, "kubectl")), "--kubeconfig", str(self.kubeconfig), *arguments]
 
     @staticmethod
     def ref(name: str) -> ObjectRef:

@@ -103,7 +103,8 @@ def _tls(ctx: TenantContext) -> Manifest:
             "name": traefik.tls_option_ref.name,
             "namespace": traefik.tls_option_ref.namespace,
         }
-    return tls
+    # Never empty: server-side apply makes null of an object whose last field goes, and Traefik's schema refuses that.
+    return tls or {"domains": []}
 
 
 def _redirect(ctx: TenantContext) -> list[Manifest]:

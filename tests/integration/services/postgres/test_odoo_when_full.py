@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from tests.integration.services.postgres.conftest import OPERATOR, address_of, new_tenant
 from tests.support.odoo_process import Database, OdooProcess, odoo
-from tests.support.odoo_site import LoopbackResolver, OdooSite
+from tests.support.odoo_site import HERE, OdooSite, OneAddress
 from tests.support.postgres import PostgresProcess, majors, programs_of, running_postgres
 
 from odoo_tenancy.services.postgres import PostgresServer, TenantDatabase
@@ -53,7 +53,7 @@ async def site_of(
 
 
 async def browser(process: OdooProcess) -> OdooSite:
-    connector = aiohttp.TCPConnector(resolver=LoopbackResolver())
+    connector = aiohttp.TCPConnector(resolver=OneAddress(HERE))
     return OdooSite(
         aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.CookieJar(unsafe=True)), process.url
     )
