@@ -84,13 +84,13 @@ def world(secrets: Secrets) -> World:
 
 def test_a_job_gets_the_tenants_own_and_never_the_policys() -> None:
     outside = world(Secrets(**{"s3-acme": SECRET}))
-    given = asyncio.run(backup_begin.credentials(outside, plan_of("PerTenantSecret")))
+    given = asyncio.run(backup_begin.credentials(outside, plan_of("PerTenantSecret"), "Backup"))
     assert given == LOGIN.environment
     assert outside.logins == {CLAIM: LOGIN}
-    static = asyncio.run(backup_begin.credentials(outside, plan_of("Static")))
+    static = asyncio.run(backup_begin.credentials(outside, plan_of("Static"), "Backup"))
     assert static["AWS_ACCESS_KEY_ID"] == "root"
     with pytest.raises(Refused):
-        asyncio.run(backup_begin.credentials(world(Secrets()), plan_of("PerTenantSecret")))
+        asyncio.run(backup_begin.credentials(world(Secrets()), plan_of("PerTenantSecret"), "Backup"))
     with pytest.raises(Refused):
         asyncio.run(backup_begin.check_login(world(Secrets()), plan_of("PerTenantSecret")))
     asyncio.run(backup_begin.check_login(world(Secrets()), plan_of("Static")))
@@ -99,9 +99,9 @@ def test_a_job_gets_the_tenants_own_and_never_the_policys() -> None:
 def test_the_secret_may_go_before_its_tenant_does_and_may_not_be_anothers() -> None:
     kept = replace(OWN, login=LOGIN)
     last = plan_of("PerTenantSecret", policy=kept, last=True)
-    assert asyncio.run(backup_begin.credentials(world(Secrets()), last)) == LOGIN.environment
+    assert asyncio.run(backup_begin.credentials(world(Secrets()), last, "Backup")) == LOGIN.environment
     stranger = Secrets(**{"s3-acme": {**SECRET, "claim": "0" * 32}})
     with pytest.raises(Refused, match="former tenant"):
-        asyncio.run(backup_begin.credentials(world(stranger), last))
+        asyncio.run(backup_begin.credentials(world(stranger), last, "Backup"))
     with pytest.raises(Refused):  # of a tenant that lives the Secret counts
-        asyncio.run(backup_begin.credentials(world(Secrets()), replace(last, last=False)))
+        asyncio.run(backup_begin.credentials(world(Secrets()), replace(last, last=False), "Backup"))
