@@ -70,11 +70,16 @@ class Landscape:
 @pytest.fixture(scope="module")
 async def four(tenants: Tenants) -> AsyncIterator[list[OdooTenant]]:
     """The two of the examples, and a neighbour of each kind that may reach a relay outside."""
-    workers = {"replicas": 1, "workers": 2}
-    await tenants.create("globex", like="initech", web=workers, network=EGRESS)
+    workers, quota = (
+        {"replicas": 1, "workers": 2},
+        {"cpu": "8", "memory": "12Gi", "storage": "10Gi", "pods": 10},
+    )
+    await tenants.create("globex", like="initech", web=workers, quota=quota, network=EGRESS)
     await tenants.create("tyrell", like="acme", network=EGRESS)
-    yield [await tenants.ready(name) for name in ("acme", "tyrell", "initech", "globex")]
-    await asyncio.gather(*(tenants.delete(name) for name in ("globex", "tyrell")))
+    try:
+        yield [await tenants.ready(name) for name in ("acme", "tyrell", "initech", "globex")]
+    finally:
+        await asyncio.gather(*(tenants.delete(name) for name in ("globex", "tyrell")))
 
 
 @pytest.fixture(scope="module")
