@@ -87,6 +87,13 @@ def begin(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         yield start
 
 
+def _is_ours(write: str) -> bool:
+    """Not a TenantBackup of what another test stored, which is made again by whoever finds it."""
+    if "TenantBackup" in write and NAMESPACE not in write:
+        return False
+    return any(kind in write for kind in OURS)
+
+
 def test_killed_at_writes_of_a_backup(
     stage: Stage, store: S3Process, begin: StartProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -96,7 +103,7 @@ def test_killed_at_writes_of_a_backup(
     *calm, disturbed = victim.acts()
     lived = Life(calm, begin, victim.said)
     lived.live()
-    writes = list(dict.fromkeys(w for w in lived.writes["again"] if any(kind in w for kind in OURS)))
+    writes = list(dict.fromkeys(w for w in lived.writes["again"] if _is_ours(w)))
     assert len(writes) >= 10, writes
     whens: tuple[When, ...] = ("before", "after")
     every = [Death(when, write) for write in writes for when in whens]
