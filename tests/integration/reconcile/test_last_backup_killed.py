@@ -13,7 +13,7 @@ import pytest
 from tests.integration.reconcile.backup_stage import Backups, attach
 from tests.integration.reconcile.stage import Stage, Tenants
 from tests.integration.reconcile.test_last_backup import manifests
-from tests.support.life import Act, Life, StartProcess, When, successors
+from tests.support.life import Act, Life, StartProcess, When, distinct, successors
 from tests.support.operator_process import Death
 from tests.support.s3 import S3Process
 
@@ -83,7 +83,7 @@ def test_killed_at_writes_of_a_goodbye(stage: Stage, store: S3Process, begin: St
     leaving = Leaving(stage, backups)
     calm = Life(leaving.acts(1), begin, leaving.said)
     calm.live()
-    writes = list(dict.fromkeys(w for w in calm.writes["delete-1"] if "Event" not in w))
+    writes = distinct(calm.writes)["delete-1"]
     assert len(writes) >= 12, writes
     whens: tuple[When, ...] = ("before", "after")
     every = [Death(when, write) for write in writes for when in whens]
