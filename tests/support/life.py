@@ -108,6 +108,11 @@ def distinct(writes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     }
 
 
+def is_anothers(write: str, namespace: str) -> bool:
+    """A TenantBackup of what another test stored, which is made again by whoever finds it."""
+    return "TenantBackup" in write and namespace not in write
+
+
 def drawn(writes: Writes, whens: Sequence[When], each: int, chance: random.Random) -> dict[str, list[Death]]:
     """So many writes of all acts, to die at in one life, in their order; ``whens`` in turn."""
     every = [(act, number) for act, found in writes.items() for number in range(len(found))]

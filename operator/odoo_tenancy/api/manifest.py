@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 from odoo_tenancy.api.meta import ApiModel
 
-SCHEMA_VERSION = "1"
-
 
 class Attachments(ApiModel):
     """The files that the database names, by ``ir_attachment.store_fname``."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 from tests.integration.reconcile.backup_stage import Backups, attach
 from tests.integration.reconcile.stage import Stage, Tenants
-from tests.support.life import Act, Life, StartProcess, When, successors
+from tests.support.life import Act, Life, StartProcess, When, is_anothers, successors
 from tests.support.operator_process import Death
 from tests.support.s3 import S3Process
 
@@ -88,8 +88,7 @@ def begin(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
 
 def _is_ours(write: str) -> bool:
-    """Not a TenantBackup of what another test stored, which is made again by whoever finds it."""
-    if "TenantBackup" in write and NAMESPACE not in write:
+    if is_anothers(write, NAMESPACE):
         return False
     return any(kind in write for kind in OURS)
 

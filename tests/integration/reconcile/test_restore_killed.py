@@ -13,7 +13,7 @@ import pytest
 from tests.integration.reconcile.backup_stage import Backups
 from tests.integration.reconcile.restore_stage import Restores
 from tests.integration.reconcile.stage import Stage, Tenants
-from tests.support.life import Act, Life, StartProcess, When, successors
+from tests.support.life import Act, Life, StartProcess, When, is_anothers, successors
 from tests.support.operator_process import Death
 from tests.support.s3 import S3Process
 
@@ -99,8 +99,7 @@ class Victim:
 
 
 def _is_ours(write: str) -> bool:
-    """Not a TenantBackup of what another test stored, which is made again by whoever finds it."""
-    if "TenantBackup" in write and NAMESPACE not in write:
+    if is_anothers(write, NAMESPACE):
         return False
     return any(kind in write for kind in OURS) and not any(other in write for other in OTHERS)
 

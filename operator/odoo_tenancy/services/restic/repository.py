@@ -199,12 +199,16 @@ class Repository:
     ) -> Snapshot:
         arguments = ["backup", "--json", "--host", HOST, "--retry-lock", places.LOCK_PATIENCE, *words]
         summary: Document | None = None
+        vanished = 0
         with self._writing(f"backup {paths[0]}"):
             async with self._restic.running("backup", *arguments, environment=environment) as restic:
                 async for document in restic.documents():
                     _tell(progress, document)
                     summary = document if document.get("message_type") == "summary" else summary
-                vanished = await (restic.ended_but_for_vanished() if changing else restic.ended())
+                if changing:
+                    vanished = await restic.ended_but_for_vanished()
+                else:
+                    await restic.ended()
         if summary is None or not summary.get("snapshot_id"):
             raise Refused("ResticUnknown", "restic ended well and named no snapshot: use restic 0.18.")
         return replace(snapshot_of_summary(summary, tuple(tags), paths), vanished=vanished)
