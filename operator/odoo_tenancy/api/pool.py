@@ -179,7 +179,7 @@ class PoolBackupsSpec(ApiModel):
     """How backups run in this pool."""
 
     max_concurrent: PositiveCount = 4
-    """Backups at once."""
+    """Backups at once, those that are verified again among them; as many restores may run beside them."""
 
 
 class NodesSpec(ApiModel):

@@ -19,7 +19,7 @@ def build(facts: PoolFacts) -> list[Manifest]:
     marks = labels.for_pool(pool.metadata.name, pool.metadata.uid, "namespace")
     jobs = {
         JOB_RESOURCES: spec.drills.max_concurrent + _MARGIN,
-        BACKUP_RESOURCES: spec.backups.max_concurrent,
+        BACKUP_RESOURCES: 2 * spec.backups.max_concurrent,  # restores beside backups
     }
     return [
         labels.manifest("v1", "Namespace", where, None, {**marks, **namespace.POD_SECURITY}),

@@ -192,22 +192,22 @@ def check_room(world: World, active: ActiveBackup) -> None:
                 f"TenantBackup {other.name} of the same tenant runs: this one is next.",
                 LOOK_AGAIN,
             )
-    pool, beside = world.pools.get(tenant.pool), connected_beside(world, tenant.pool, tenant.key, key)
+    pool, beside = world.pools.get(tenant.pool), places_taken(world, tenant.pool, tenant.key, key)
     if pool is not None and beside >= (most := pool.facts.pool.spec.backups.max_concurrent):
         raise Waiting(
             "PoolBusy",
-            f"{beside} backups, or verifications that restore, run in HostingPool {tenant.pool} of "
+            f"{beside} backups, or verifications of stored ones, run in HostingPool {tenant.pool} of "
             f"spec.backups.maxConcurrent {most}: this one waits until one of them has ended.",
             LOOK_AGAIN,
         )
 
 
-def connected_beside(world: World, pool: str, tenant: Key, backup: Key = NOBODY) -> int:
-    """How many of a pool's Jobs take the connections of a backup, but for those of this tenant and this backup: the budget
-    sets them aside for as many as ``backups.maxConcurrent`` says."""
+def places_taken(world: World, pool: str, tenant: Key, backup: Key = NOBODY) -> int:
+    """How many of a pool's backups, and of those verified again, run, but for those of this tenant and this backup: budget
+    and quota set aside what as many need as ``backups.maxConcurrent`` says."""
     running = world.backups.running(but=backup)
     backups = sum((where or _pool_of(world, other)) == pool for other, where in running)
-    return backups + world.upkeep.restoring(pool, but=tenant)
+    return backups + world.upkeep.verifying(pool, but=tenant)
 
 
 def check_not_maintained(world: World, record: TenantRecord) -> None:

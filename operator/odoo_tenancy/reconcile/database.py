@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
 from odoo_tenancy.cluster.objects import ObjectRef
+from odoo_tenancy.desired import names
 from odoo_tenancy.desired import tenant as desired
 from odoo_tenancy.reconcile import bootstrap, database_quota, postgres_dedicated, postgres_figures, vacuum
 from odoo_tenancy.reconcile.credentials import Installed, fingerprint
@@ -117,22 +118,32 @@ async def _roles_and_database(
     return await refresh(look, server, wanted.names)
 
 
-async def drop_template_of_another_image(look: Look) -> None:
-    """A tag that points to another image by now: what the older one initialised is cloned no more.
+async def compare_template(look: Look) -> None:
+    """The template remembers the image, by its digest, that the first of its tenants was seen to run. A tag may point to
+    another one later: then what the older image initialised is cloned no more.
 
     Raises:
         OperatorError: PostgreSQL doesn't let it go.
     """
-    if not look.postgres.shared:
-        return
+    server, inventory = look.postgres.server, look.postgres.inventory
     template = template_of(look.tenant, look.world.options.cluster_id)
-    before = look.postgres.images.get(template, look.image)
-    look.postgres.images[template] = look.image
-    if before == look.image or look.postgres.server is None:
+    if (
+        not look.postgres.shared
+        or server is None
+        or inventory is None
+        or not is_ready_template(inventory, template)
+    ):
         return
-    await look.postgres.server.drop_template(template)
-    await refresh(look, look.postgres.server, (template,))
-    look.changes.append(f"dropped template {template}: {look.tenant.spec.odoo.image} is {look.image} now")
+    mark, image = inventory.databases[template].mark, names.digest(look.image)
+    if mark is None or mark.image == image:
+        return
+    if mark.image:
+        await server.drop_template(template)
+        look.changes.append(f"dropped template {template}: {look.tenant.spec.odoo.image} is {look.image} now")
+    else:
+        await server.note_image_of_template(template, image)
+        look.changes.append(f"template {template} is of {look.image}")
+    await refresh(look, server, (template,))
 
 
 async def mend_password(look: Look) -> None:

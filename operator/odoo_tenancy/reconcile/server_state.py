@@ -32,8 +32,6 @@ class ServerState:
     """What each admitted tenant should have on the server: compared with the inventory once a resync."""
     making: dict[str, Key] = field(default_factory=dict)
     """By template: the tenant whose initialisation will become it; others of the combination wait for that."""
-    images: dict[str, str] = field(default_factory=dict)
-    """By template: the image, with its digest, that its clones were last seen to run."""
     rotating: dict[Key, int] = field(default_factory=dict)
     """Connections that each tenant takes beyond its own while both of its logins are open."""
     figures: Figures = field(default_factory=Figures)

@@ -68,8 +68,7 @@ class UpkeepReconciler:
         """Whether it runs. One that has ended is judged; one that was never let go is begun anew."""
         run = job.readiness
         if isinstance(run, JobRun) and run.outcome == "Running" and not run.suspended:
-            restores = "-verify-" in job.ref.name and self._restores(record)
-            self.world.upkeep.begin(record.key, record.pool, restores=restores)
+            self.world.upkeep.begin(record.key, record.pool, verifies="-verify-" in job.ref.name)
             return True
         self.world.upkeep.end(record.key)
         if isinstance(run, JobRun) and run.outcome in _ENDED:
@@ -175,9 +174,9 @@ class UpkeepReconciler:
         )
         if due is None:
             return Result(gone=True)
-        restores = due.verify is not None and state.policy.spec.verification.level == "Restore"
-        self._check_room(record, restores=restores)
-        world.upkeep.begin(record.key, record.pool, restores=restores)
+        verifies = due.verify is not None
+        self._check_room(record, verifies=verifies)
+        world.upkeep.begin(record.key, record.pool, verifies=verifies)
         try:
             job = await self._build(record, state, due)
             if job is None:
@@ -195,10 +194,10 @@ class UpkeepReconciler:
         what = f"verifies {due.verify.name} again" if due.verify is not None else "maintains the repository"
         return Result(requeue_after=LOOK_AGAIN * 5, changes=(what,))
 
-    def _check_room(self, record: TenantRecord, *, restores: bool) -> None:
+    def _check_room(self, record: TenantRecord, *, verifies: bool) -> None:
         """
         Args:
-            restores: it takes connections as a backup does, and a place among those that run.
+            verifies: it takes a place among the backups that run.
 
         Raises:
             Waiting: ``RestoreRuns`` or ``BackupRuns`` of the same tenant, or ``PoolBusy``.
@@ -212,8 +211,8 @@ class UpkeepReconciler:
                 raise Waiting("BackupRuns", f"TenantBackup {other.name} runs.", LOOK_AGAIN)
         pool = world.pools.get(record.pool)
         beside = world.upkeep.beside(record.pool, record.key)
-        if restores:
-            beside = max(beside, backup_begin.connected_beside(world, record.pool, record.key))
+        if verifies:
+            beside = max(beside, backup_begin.places_taken(world, record.pool, record.key))
         if pool is None or beside >= pool.facts.pool.spec.backups.max_concurrent:
             raise Waiting(
                 "PoolBusy", f"Other repositories of HostingPool {record.pool} are looked after.", LOOK_AGAIN

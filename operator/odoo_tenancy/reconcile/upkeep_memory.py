@@ -40,27 +40,27 @@ class Upkeep:
 
     _works: dict[Key, str] = field(default_factory=dict)
     """By tenant: its pool."""
-    _restoring: set[Key] = field(default_factory=set)
-    """Of them, those whose Job fills a scratch database."""
+    _verifying: set[Key] = field(default_factory=set)
+    """Of them, those whose Job runs where the tenant does."""
     _failures: dict[tuple[Key, str], Failure] = field(default_factory=dict)
     _maintained: dict[Key, datetime] = field(default_factory=dict)
     looked: dict[Key, tuple[int, float, float]] = field(default_factory=dict)
     """By policy, of which generation: when it was last reckoned what is due, and when something will be next."""
 
-    def begin(self, tenant: Key, pool: str, *, restores: bool = False) -> None:
+    def begin(self, tenant: Key, pool: str, *, verifies: bool = False) -> None:
         """A Job for its repository is on its way. No await between the question and this.
 
         Args:
-            restores: it fills a scratch database, with as many connections as a backup has.
+            verifies: it takes what a backup takes: room where the tenant runs, and connections where it restores.
         """
         self._works[tenant] = pool
-        if restores:
-            self._restoring.add(tenant)
+        if verifies:
+            self._verifying.add(tenant)
 
     def end(self, tenant: Key) -> None:
         """It has ended."""
         self._works.pop(tenant, None)
-        self._restoring.discard(tenant)
+        self._verifying.discard(tenant)
 
     def works(self, tenant: Key) -> bool:
         """Whether one is on its way, or runs."""
@@ -70,9 +70,9 @@ class Upkeep:
         """How many of a pool's other tenants have one."""
         return sum(where == pool for tenant, where in self._works.items() if tenant != but)
 
-    def restoring(self, pool: str, but: Key) -> int:
-        """Of them, those that take connections as a backup does."""
-        return sum(self._works.get(tenant) == pool for tenant in self._restoring if tenant != but)
+    def verifying(self, pool: str, but: Key) -> int:
+        """Of them, those that take what a backup takes."""
+        return sum(self._works.get(tenant) == pool for tenant in self._verifying if tenant != but)
 
     def failed(self, tenant: Key, what: str, reason: str, message: str, now: float) -> None:
         """It rests for a while, longer each time."""

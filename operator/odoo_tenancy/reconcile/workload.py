@@ -12,7 +12,7 @@ from odoo_tenancy.desired import labels, pods
 from odoo_tenancy.desired import tenant as desired
 from odoo_tenancy.desired.namespace import of
 from odoo_tenancy.reconcile import diagnosis, fronts
-from odoo_tenancy.reconcile.database import drop_template_of_another_image, mend_password
+from odoo_tenancy.reconcile.database import compare_template, mend_password
 from odoo_tenancy.reconcile.look import Look
 from odoo_tenancy.reconcile.modules import check_image, install_added
 from odoo_tenancy.reconcile.tenant_database import wanted_database
@@ -100,7 +100,7 @@ async def _note_image(look: Look) -> None:
     live = await diagnosis.pods(look.world.cluster, of(look.context), selector)
     look.image = diagnosis.image_digest(live, pods.CONTAINER)
     if look.image:
-        await drop_template_of_another_image(look)
+        await compare_template(look)
 
 
 def _rollout(look: Look, manifest: Manifest) -> Rollout:

@@ -218,8 +218,11 @@ def test_a_pool_that_is_deleted_goes_with_its_last_tenant(
     stage.kube.until_gone(ObjectRef("v1", "Namespace", "", "odoo-pool-occupied"))
 
 
-def test_what_an_older_image_of_the_tag_initialised_is_cloned_no_more(stage: Stage, tenants: Tenants) -> None:
-    """A tag may lead to another image by now: the next tenant of the combination is initialised by that one."""
+def test_what_an_older_image_of_the_tag_initialised_is_cloned_no_more(
+    stage: Stage, tenants: Tenants, operator: OperatorProcess
+) -> None:
+    """A tag may lead to another image by now: the next tenant of the combination is initialised by that one. An
+    operator that wasn't there when the template was made knows it too."""
     image = "odoo:19.0-moving"
 
     def templates() -> dict[str, int]:
@@ -239,6 +242,9 @@ def test_what_an_older_image_of_the_tag_initialised_is_cloned_no_more(stage: Sta
     tenants.change("first", odoo={"config": {"limit_time_real": "240"}})
     tenants.until_ready("first")
     assert templates().get(template) == oid, "new pods of the same image change nothing"
+    operator.close()
+    operator.start()
+    operator.await_line("reconciled", name="first")
     stage.kubelet.digests[image] = "1" * 64
     tenants.change("first", odoo={"config": {"limit_time_real": "250"}})
     live = tenants.until_ready("first")

@@ -106,23 +106,23 @@ def test_it_is_used_while_a_backup_runs_or_a_job_is_in_the_repository() -> None:
     assert not scratch_database.is_used(cared_for, ACME)
 
 
-def test_verifications_that_restore_count_among_the_backups_of_a_pool() -> None:
+def test_those_that_are_verified_again_count_among_the_backups_of_a_pool() -> None:
     outside = world(backup("first", "Running"))
 
     def beside(who: Key = OTHER) -> int:
-        return backup_begin.connected_beside(outside, "main", who)
+        return backup_begin.places_taken(outside, "main", who)
 
     assert beside() == 1
     outside.upkeep.begin(ACME, "main")
-    assert beside() == 1, "maintenance takes no connections"
-    outside.upkeep.begin(ACME, "main", restores=True)
+    assert beside() == 1, "maintenance runs beside the operator"
+    outside.upkeep.begin(ACME, "main", verifies=True)
     assert beside() == 2
     assert beside(ACME) == 1
-    assert backup_begin.connected_beside(outside, "another", OTHER) == 0
+    assert backup_begin.places_taken(outside, "another", OTHER) == 0
     outside.upkeep.end(ACME)
     outside.upkeep.begin(ACME, "main")
-    assert beside() == 1, "the next one doesn't restore"
-    outside.upkeep.begin(ACME, "main", restores=True)
+    assert beside() == 1, "the next one maintains"
+    outside.upkeep.begin(ACME, "main", verifies=True)
     outside.upkeep.forget(ACME)
     assert beside() == 1
 

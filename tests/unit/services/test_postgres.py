@@ -134,7 +134,10 @@ def test_a_database_that_is_not_ours_or_not_finished_differs(mark: Mark | None, 
 
 @pytest.mark.parametrize("stage", ["making", "open", "ready"])
 def test_marks_come_back_as_they_were_written(stage: Stage) -> None:
-    for mark in (Mark("o", "c", stage, "tpl_x", "2026-11-22T00:00:00+00:00"), Mark("o", stage=stage)):
+    for mark in (
+        Mark("o", "c", stage, "tpl_x", "2026-11-22T00:00:00+00:00"),
+        Mark("o", stage=stage, image="ab"),
+    ):
         assert from_comment(to_comment(mark)) == mark
 
 

@@ -32,6 +32,8 @@ class Mark:
     """The template that a database is a clone of."""
     retained_since: str = ""
     """RFC 3339; set when its tenant was deleted and it was kept."""
+    image: str = ""
+    """Of a template: a hash over the digest of the image whose database it is; empty until one was seen to run."""
 
 
 def to_comment(mark: Mark) -> str:
@@ -43,6 +45,7 @@ def to_comment(mark: Mark) -> str:
         "stage": mark.stage,
         "template": mark.template,
         "retainedSince": mark.retained_since,
+        "image": mark.image,
     }
     return json.dumps({name: value for name, value in fields.items() if value}, separators=(",", ":"))
 
@@ -65,4 +68,5 @@ def from_comment(comment: str | None) -> Mark | None:
         stage=stage,
         template=str(fields.get("template", "")),
         retained_since=str(fields.get("retainedSince", "")),
+        image=str(fields.get("image", "")),
     )

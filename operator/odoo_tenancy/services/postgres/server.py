@@ -247,6 +247,10 @@ class PostgresServer:
         """
         await templates.make(self._writer, source, template)
 
+    async def note_image_of_template(self, template: str, image: str) -> None:
+        """Write beside a ready template which image it is of: a hash, as everybody can read it."""
+        await templates.note_image(self._writer, template, image)
+
     async def drop_template(self, template: str) -> None:
         """Drop a template and its role."""
         await templates.drop(self._writer, template)

@@ -32,6 +32,19 @@ async def make(writer: Writer, source: TenantDatabase, template: str) -> None:
     await writer.write(f"database {template}: finish", finish)
 
 
+async def note_image(writer: Writer, template: str, image: str) -> None:
+    """Let a ready template remember which image it is of; a later operator compares with it."""
+    found = await writer.look((template,))
+    database = found.databases.get(template)
+    if database is None or not databases.is_ready_template(found, template):
+        return
+    check_database(found, "", database)
+    mark = Mark(found.operator, stage="ready", image=image)
+    await writer.write(
+        f"database {template}: note its image", [statements.comment_on_database(template, mark)]
+    )
+
+
 async def drop(writer: Writer, template: str) -> None:
     """Drop a template and its role; what was cloned from it stays as it is."""
     found = await writer.look((template,))
