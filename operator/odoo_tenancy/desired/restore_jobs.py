@@ -71,27 +71,6 @@ def restore(
         credentials: variables by which it gets at the store.
         timeout_seconds: of the whole Job.
     """
-    ca_file = POSTGRES_CA_FILE if ctx.postgres_ca is not None else ""
-    work = RestoreWork(
-        restore=made_for.uid,
-        backup=source.backup,
-        repository=source.repository,
-        manifest_key=source.manifest_key,
-        manifest_sha256=source.manifest_sha256,
-        database=DatabasePlace.model_validate(
-            {
-                "host": ctx.database_host,
-                "port": ctx.database_port,
-                "user": target.user,
-                "name": target.database,
-                "ssl_mode": ctx.database_tls,
-                "ca_file": ca_file,
-            }
-        ),
-        filestores=FILESTORES,
-        folder=target.folder,
-        scratch=SCRATCH,
-    )
     files = {_file(PASSWORD_FILE): source.password.encode()}
     if source.store_ca is not None:
         files[_file(STORE_CA_FILE)] = source.store_ca.encode()
@@ -101,7 +80,7 @@ def restore(
         backup=made_for.name,
         uid=made_for.uid,
         timeout_seconds=timeout_seconds,
-        work=work.model_dump_json(by_alias=True),
+        work=_work(ctx, made_for, source, target).model_dump_json(by_alias=True),
         files=files,
         environment={**credentials, "PGPASSWORD": target.password},
         peers=(*source.store_peers, *ctx.database_peers),
@@ -109,6 +88,28 @@ def restore(
         repository=source.repository.path.split("/")[-2],
     )
     return in_tenant(ctx, run, "restore", filestore="write", scratch=True)
+
+
+def _work(ctx: TenantContext, made_for: MadeFor, source: Source, target: Target) -> RestoreWork:
+    database = {
+        "host": ctx.database_host,
+        "port": ctx.database_port,
+        "user": target.user,
+        "name": target.database,
+        "ssl_mode": ctx.database_tls,
+        "ca_file": POSTGRES_CA_FILE if ctx.postgres_ca is not None else "",
+    }
+    return RestoreWork(
+        restore=made_for.uid,
+        backup=source.backup,
+        repository=source.repository,
+        manifest_key=source.manifest_key,
+        manifest_sha256=source.manifest_sha256,
+        database=DatabasePlace.model_validate(database),
+        filestores=FILESTORES,
+        folder=target.folder,
+        scratch=SCRATCH,
+    )
 
 
 def swap(ctx: TenantContext, made_for: MadeFor, new: str, former: str, *, back: bool = False) -> BackupJob:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from odoo_tenancy.api.errors import Refused
+from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.api.shared import Peer as SpecPeer
 from odoo_tenancy.api.shared import SecretRef, ServerTls
 from odoo_tenancy.cluster.client import Cluster
@@ -131,6 +132,16 @@ async def peers_of(
         raise Refused(
             "ServiceMissing", f"Service {namespace}/{service} ({field}) does not exist.", LOOK_AGAIN
         )
+    return (_pods_behind(live, port, field),)
+
+
+def _pods_behind(live: Manifest, port: int, field: str) -> Peer:
+    """The pods that a Service leads to.
+
+    Raises:
+        Refused: ``PeersNeeded``: it doesn't say which pods, or which of their ports.
+    """
+    namespace, service = live["metadata"]["namespace"], live["metadata"]["name"]
     selector = live["spec"].get("selector") or {}
     if not selector:
         raise Refused(
@@ -147,12 +158,10 @@ async def peers_of(
             "the Service, or set peers beside the host.",
             LOOK_AGAIN,
         )
-    return (
-        Peer(
-            namespace_labels={"kubernetes.io/metadata.name": namespace},
-            pod_labels=selector,
-            ports=tuple(targets),
-        ),
+    return Peer(
+        namespace_labels={"kubernetes.io/metadata.name": namespace},
+        pod_labels=selector,
+        ports=tuple(targets),
     )
 
 

@@ -91,6 +91,8 @@ Build = Callable[[Context], Awaitable[Wiring]]
 
 KINDS = ("OdooTenant", "HostingPool", "BackupPolicy", "TenantBackup", "TenantRestore")
 """The kinds that have a reconciler."""
+_OWN_JOBS = frozenset({"TenantBackup", UPKEEP, "TenantRestore"})
+"""Owners whose Jobs are looked at when the operator begins: they may be finished, or gone, and something of it be left."""
 
 
 async def build_reconcilers(context: Context) -> Wiring:
@@ -102,22 +104,7 @@ async def build_reconcilers(context: Context) -> Wiring:
     pools = PoolReconciler(world)
 
     async def begin() -> None:
-        """Tenants and pools are read before the first is worked on: whose is a host name, how many connections are
-        reserved, and whether a pool exists can't be told from half of them."""
-        for body in await context.cluster.list(API_VERSION, "OdooTenant"):
-            world.tenants.remember(record_of(OdooTenant.parse(body), world.options.cluster_id))
-        for owner in tuple(children.owners()):
-            if owner.kind in (
-                "TenantBackup",
-                UPKEEP,
-                "TenantRestore",
-            ):  # it may be finished, or gone, and something of it be left
-                context.enqueue(owner.key)
-        for body in await context.cluster.list(API_VERSION, "BackupPolicy"):
-            backup_policy.expect(world, body)
-        for body in await context.cluster.list(API_VERSION, "HostingPool"):
-            if settings.serves(body["metadata"]["name"]):
-                await _first_look(pools, Key("HostingPool", "", body["metadata"]["name"]))
+        await _read_all(context, world, pools)
 
     async def close() -> None:
         for state in world.pools:
@@ -140,6 +127,21 @@ async def build_reconcilers(context: Context) -> Wiring:
         begin=begin,
         close=close,
     )
+
+
+async def _read_all(context: Context, world: World, pools: PoolReconciler) -> None:
+    """Tenants and pools are read before the first is worked on: whose is a host name, how many connections are reserved,
+    and whether a pool exists can't be told from half of them."""
+    for body in await context.cluster.list(API_VERSION, "OdooTenant"):
+        world.tenants.remember(record_of(OdooTenant.parse(body), world.options.cluster_id))
+    for owner in tuple(world.children.owners()):
+        if owner.kind in _OWN_JOBS:
+            context.enqueue(owner.key)
+    for body in await context.cluster.list(API_VERSION, "BackupPolicy"):
+        backup_policy.expect(world, body)
+    for body in await context.cluster.list(API_VERSION, "HostingPool"):
+        if context.settings.serves(body["metadata"]["name"]):
+            await _first_look(pools, Key("HostingPool", "", body["metadata"]["name"]))
 
 
 async def _first_look(pools: PoolReconciler, key: Key) -> None:
