@@ -189,7 +189,9 @@ def writes(kube: Kube, tenants: Tenants, start: StartProcess) -> Writes:
 def test_killed_at_a_few_writes(kube: Kube, tenants: Tenants, start: StartProcess, writes: Writes) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    deaths = drawn(writes, ["before", "after"], DRAWN, random.Random(seed))
+    # A template that nobody needs any more goes an act earlier or later, as it happens.
+    certain = {act: [w for w in found if act == "create" or "tpl_" not in w] for act, found in writes.items()}
+    deaths = drawn(certain, ["before", "after"], DRAWN, random.Random(seed))
     reached = live(kube, tenants, start, deaths).reached
     assert len(reached) >= DRAWN - 2, f"{reached} of {deaths}"
 
@@ -200,12 +202,13 @@ def test_killed_at_every_write(
     kube: Kube, tenants: Tenants, start: StartProcess, writes: Writes, when: When
 ) -> None:
     left = [(act, Death(when, write)) for act, found in writes.items() for write in found]
-    while True:
-        lives = [left[first : first + IN_ONE_LIFE] for first in range(0, len(left), IN_ONE_LIFE)]
-        never = [death for some in lives for death in _not_reached(kube, tenants, start, some)]
-        if not never or len(never) == len(left):
-            break
-        left = never  # what the one before them left to do, others had done: they come without it
+    never: list[tuple[str, Death]] = []
+    while left:
+        some, left = left[:IN_ONE_LIFE], left[IN_ONE_LIFE:]
+        missed = _not_reached(kube, tenants, start, some)
+        if missed == some:  # those after the first one waited for a process that never died
+            never.append(missed.pop(0))
+        left = missed + left
     # A few writes come an act earlier or later, as it happens: a template that nobody needs any more.
     assert len(never) < 3, f"deaths that never came: {never}"
 
