@@ -150,7 +150,8 @@ class PoolReconciler:
             )
 
     async def _drop_unused_templates(self, state: PoolState, changes: list[str]) -> None:
-        """A template lives as long as a tenant of the pool asks for its combination."""
+        """A template lives as long as a tenant of the pool asks for its combination. Its role comes before its database and
+        goes after it: what was cut short left the one without the other."""
         postgres = state.postgres
         if postgres.inventory is None or postgres.server is None or postgres.problem is not None:
             return
@@ -160,9 +161,8 @@ class PoolReconciler:
         pool = state.facts.pool.metadata.name
         wanted = {r.template for r in tenants.of_pool(pool)} | set(postgres.making)
         prefix = template_prefix(pool, self.world.options.cluster_id)
-        for name, found in tuple(postgres.inventory.databases.items()):
-            ours = found.mark is not None and found.mark.operator == postgres.inventory.operator
-            if name.startswith(prefix) and ours and name not in wanted:
+        for name, operator in postgres.inventory.operators(prefix).items():
+            if operator == postgres.inventory.operator and name not in wanted:
                 postgres.inventory = postgres.inventory.without(name)  # from now on nobody clones it
                 await postgres.server.drop_template(name)
                 changes.append(f"dropped template {name}")

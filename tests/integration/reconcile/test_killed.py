@@ -92,7 +92,9 @@ class Victim:
         assert self._templates_now() == self._templates
 
     def _templates_now(self) -> set[str]:
-        return {name for name in self._stage.databases() if name.startswith("tpl_")}
+        """Databases and their roles."""
+        names = {*self._stage.databases(), *self._stage.roles()}
+        return {name for name in names if name.startswith("tpl_")}
 
     def _check(self) -> None:
         """Everything is there once, and everybody knows the same password."""

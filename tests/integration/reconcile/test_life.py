@@ -7,6 +7,7 @@ import base64
 import pytest
 from tests.integration.reconcile.stage import Stage, Tenants, condition, pool_ref
 from tests.support.operator_process import OperatorProcess
+from tests.support.postgres import ADMIN
 from tests.support.waiting import eventually
 
 from odoo_tenancy.api.meta import Manifest
@@ -276,6 +277,33 @@ def test_nobody_waits_for_a_template_that_was_just_dropped(stage: Stage, tenants
     tenants.create("next", odoo=modules)
     tenants.until_ready("next")
     assert not [e["message"] for e in tenants.events("next") if e["reason"] == "TemplateNotReady"]
+
+
+@pytest.mark.parametrize("database", [False, True])
+def test_what_is_left_of_a_template_goes(stage: Stage, tenants: Tenants, database: bool) -> None:
+    """An operator that dies makes or drops half of it: the role alone, or with a database that has no mark yet."""
+    modules = {"modules": ["base", "half_dropped"]}
+    before = {*stage.databases(), *stage.roles()}
+    tenants.create("former", odoo=modules)
+    tenants.until_ready("former")
+    (made,) = {name for name in {*stage.databases(), *stage.roles()} - before if name.startswith("tpl_")}
+    ((mark,),) = stage.query(
+        "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", made
+    )
+
+    def is_gone() -> bool:
+        return made not in {*stage.databases(), *stage.roles()}
+
+    tenants.delete("former")
+    eventually(is_gone, "the template that nobody needs is gone", 60)
+    with stage.postgres.superuser("postgres") as connection:
+        connection.execute(f"SET SESSION AUTHORIZATION {ADMIN}".encode())
+        connection.execute(
+            f"CREATE ROLE {made}; GRANT {made} TO {ADMIN}; COMMENT ON ROLE {made} IS '{mark}'".encode()
+        )
+        if database:
+            connection.execute(f"CREATE DATABASE {made} ALLOW_CONNECTIONS false".encode())
+    eventually(is_gone, "what is left of it is gone", 60)
 
 
 def test_a_claim_that_somebody_wrote_into_a_status_gives_nothing(

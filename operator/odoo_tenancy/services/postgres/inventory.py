@@ -114,10 +114,17 @@ class Inventory:
         """15, 16, 17 …"""
         return self.version // 10_000
 
-    def without(self, database: str) -> Inventory:
-        """The same, but for a database that is about to go."""
-        others = {name: found for name, found in self.databases.items() if name != database}
-        return replace(self, databases=others)
+    def operators(self, prefix: str) -> dict[str, str]:
+        """Whose the marked databases and roles are whose names begin so, by their names."""
+        marks = [(name, role.mark) for name, role in self.roles.items()]
+        marks += [(name, database.mark) for name, database in self.databases.items()]
+        return {name: mark.operator for name, mark in marks if name.startswith(prefix) and mark is not None}
+
+    def without(self, name: str) -> Inventory:
+        """The same, but for a database and its role that are about to go."""
+        databases = {other: found for other, found in self.databases.items() if other != name}
+        roles = {other: found for other, found in self.roles.items() if other != name}
+        return replace(self, databases=databases, roles=roles)
 
 
 # Rows of pg_auth_members as JSON: inherit_option and set_option exist from 16 on.
