@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tests.support.operator_process import DIED, Death, OperatorProcess
+from tests.support.operator_process import DIED, NOBODY, Death, OperatorProcess
 from tests.support.waiting import eventually
 
 StartProcess = Callable[[Death | None], OperatorProcess]
@@ -85,12 +85,18 @@ class Life:
 
 
 @contextmanager
-def successors(kubeconfig: Path, pool: str, directory: Callable[[], Path]) -> Iterator[StartProcess]:
+def successors(
+    kubeconfig: Path,
+    pool: str,
+    directory: Callable[[], Path],
+    hosts: Mapping[str, str] = NOBODY,
+    **settings: str,
+) -> Iterator[StartProcess]:
     """Starts operators for one pool, each in an empty directory of its own; none runs on after the block."""
     processes: list[OperatorProcess] = []
 
     def start(death: Death | None) -> OperatorProcess:
-        processes.append(OperatorProcess(kubeconfig, directory(), (pool,), death))
+        processes.append(OperatorProcess(kubeconfig, directory(), (pool,), death, hosts, **settings))
         return processes[-1]
 
     yield start

@@ -218,8 +218,8 @@ class DatabaseSpec(ApiModel):
         Rule(
             "has(self.placement) == has(oldSelf.placement) && "
             "(!has(self.placement) || self.placement == oldSelf.placement)",
-            "can't change after creation, the data would stay behind: take a backup, make a new OdooTenant with "
-            "this placement, and restore the backup into it",
+            "can't change after creation, the data would stay behind: suspend this OdooTenant, make a TenantBackup "
+            "of it, and make a new OdooTenant with this placement and bootstrap.fromBackup",
             field=".placement",
         ),
         Rule(

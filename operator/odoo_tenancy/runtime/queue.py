@@ -8,7 +8,7 @@ What it guarantees:
 * failures of a key wait exponentially longer, up to a cap; a success starts over;
 * every key that was ever added comes back once per resync interval, at a moment of its own within the
   interval, until its reconciler says that the object is gone. Only a failed one waits for its back-off
-  instead.
+  instead, which is never longer: what heals by itself is seen as soon as any other change.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ class WorkQueue:
     def failed(self, key: Key, retry_after: float | None = None) -> float:
         """The look failed. ``retry_after`` replaces the back-off. Returns the seconds until the next look."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        seconds = retry_after if retry_after is not None else self._backoff.seconds(failures)
+        backoff = min(self._backoff.seconds(failures), self._resync(key))
+        seconds = retry_after if retry_after is not None else backoff
         return self._release(key, max(seconds, 0))
 
     def seconds_to_next(self) -> float | None:

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     """Seconds until the next attempt after a first failure; doubled at each further one."""
 
     backoff_cap: Seconds = 300
-    """Longest wait between two attempts, in seconds."""
+    """Longest wait between two attempts, in seconds; never longer than until the next resync."""
 
     stop_deadline: Annotated[float, Field(ge=0)] = 20
     """Seconds that a stop leaves to what is being worked on. Keep it below the pod's grace period."""

@@ -225,8 +225,8 @@ BAD: dict[str, tuple[Bad, ...]] = {
     "must be at most autoscaling.maxReplicas: lower replicas (the minimum) or raise maxReplicas": (
         Bad({"replicas": 5}),
     ),
-    "can't change after creation, the data would stay behind: take a backup, make a new OdooTenant with this "
-    "placement, and restore the backup into it": (
+    "can't change after creation, the data would stay behind: suspend this OdooTenant, make a TenantBackup of it, "
+    "and make a new OdooTenant with this placement and bootstrap.fromBackup": (
         Bad({"placement": None}),
         Bad({"placement": "Dedicated"}),
     ),

@@ -13,11 +13,15 @@ import secrets
 import subprocess
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from tests.integration.reconcile.backup_stage import PATIENCE, Backups, attach
 from tests.integration.reconcile.stage import Stage, Tenants, condition
+from tests.integration.reconcile.test_own_server import external, give_secrets
 from tests.support.fake_kubelet import EMPTY_ODOO, INSTALL_MODULE
+from tests.support.kube import ApiError
+from tests.support.postgres import PostgresProcess, running_postgres
 from tests.support.s3 import PLAIN, REGION, S3Process
 
 from odoo_tenancy.api.meta import API_VERSION, Manifest
@@ -91,7 +95,30 @@ def stored(backups: Backups) -> dict[str, str]:
     return {each["Key"]: each["ETag"] for each in listed["Contents"]}
 
 
-def test_a_staging_copy_and_a_tenant_that_moves(backups: Backups, stage: Stage) -> None:
+@pytest.fixture(scope="module")
+def own() -> Iterator[PostgresProcess]:
+    """A server besides the pool's; it outlives who is on it."""
+    with running_postgres() as process:
+        yield process
+
+
+def farewell(backups: Backups, own: PostgresProcess) -> Manifest:
+    """The last backup of a tenant that is to move from its pool's server: as the refusal of another placement says."""
+    tenants = backups.tenants
+    give_secrets(Tenants(replace(backups.stage, postgres=own), tenants.namespace), own.admin_password)
+    with pytest.raises(
+        ApiError, match=r"suspend .* TenantBackup .* this placement and bootstrap\.fromBackup"
+    ):
+        tenants.change("acme", database=external(own))
+    tenants.change("acme", suspended=True)
+    tenants.until_phase("acme", "Suspended")
+    backups.create("farewell")
+    backup = backups.until_phase("farewell", "Completed", "Failed")
+    assert backup["status"]["phase"] == "Completed"
+    return backup
+
+
+def test_a_staging_copy_and_a_tenant_that_moves(backups: Backups, stage: Stage, own: PostgresProcess) -> None:
     tenants, content = backups.tenants, secrets.token_bytes(3000)
     claim = living(backups, content)
 
@@ -126,12 +153,13 @@ def test_a_staging_copy_and_a_tenant_that_moves(backups: Backups, stage: Stage) 
         assert now[key] != was[key]
     assert "database.is_neutralized" not in was
 
-    # From that backup into the pool's namespace. A store that lost something is told, and heals when it is back.
+    # To a server of its own. A store that lost something is told, and heals when it is back.
+    backup, elsewhere = farewell(backups, own), replace(stage, postgres=own)
     key = backup["status"]["manifest"]["key"]
     document = backups.document(key)
     backups.store.client().delete_object(Bucket=PLAIN, Key=key)
     tenants.create(
-        "moved", tenancy="Shared", odoo={"modules": ["base", "web", "crm"]},
+        "moved", tenancy="Shared", odoo={"modules": ["base", "web", "crm"]}, database=external(own),
         bootstrap={"fromBackup": {"name": backup["metadata"]["name"]}},
     )  # fmt: skip
     refused = until_says(tenants, "moved", "ManifestMissing")
@@ -142,18 +170,21 @@ def test_a_staging_copy_and_a_tenant_that_moves(backups: Backups, stage: Stage) 
     for job in jobs(stage, "moved", "restore"):
         stage.kube.delete(ObjectRef.of(job))
     moved = tenants.until_ready("moved", PATIENCE)["status"]["claim"]
-    has_all(stage, moved, content)
+    assert f"t_{moved}" not in stage.databases()
+    has_all(elsewhere, moved, content)
     assert stored(backups) == before  # it was only read
     assert left_of_restore(stage, "moved") == []
-    now = parameters(stage, moved)
+    now = parameters(elsewhere, moved)
     assert "database.is_neutralized" not in now
     for parameter in IDENTITY:
         assert now[parameter] not in (was[parameter], parameters(stage, staging)[parameter])
-    modules = stage.query(
+    modules = elsewhere.query(
         "SELECT name FROM ir_module_module WHERE state = 'installed'", database=f"t_{moved}"
     )
     assert ("crm",) in modules
-    ((hashed,),) = stage.query("SELECT password FROM res_users WHERE login = 'admin'", database=f"t_{moved}")
+    ((hashed,),) = elsewhere.query(
+        "SELECT password FROM res_users WHERE login = 'admin'", database=f"t_{moved}"
+    )
     password = stage.value(tenants.namespace, "moved-admin", "password")
     assert hashed == same_hash(hashed, password)
     assert stage.kubelet.initialized.count(f"t_{moved}") == 0

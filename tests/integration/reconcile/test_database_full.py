@@ -218,6 +218,50 @@ def metrics(operator: OperatorProcess) -> dict[tuple[str, str], float]:
     }
 
 
+def is_counted(measuring: OperatorProcess, loud: Filled) -> None:
+    """What it reads over and over, sorts on disk, and loses to a deadlock; nothing of it is its neighbour's."""
+    before = metrics(measuring)
+    with loud.session() as one, loud.session() as other:
+        one.execute("SET work_mem = '64kB'")
+        one.execute("INSERT INTO fat (filler) SELECT repeat('x', 200) FROM generate_series(1, 2000)")
+        for _ in range(50):
+            one.execute("SELECT count(*) FROM fat")
+        one.execute(
+            "SELECT count(*) FROM (SELECT i FROM generate_series(1, 200000) i ORDER BY random()) AS s"
+        )
+        for session, row in ((one, 1), (other, 2)):
+            session.execute("BEGIN")
+            session.execute("UPDATE fat SET filler = 'y' WHERE id = %s", [row])
+
+        def cross(session: psycopg.Connection[tuple[object, ...]], row: int) -> None:
+            with contextlib.suppress(psycopg.errors.DeadlockDetected):
+                session.execute("UPDATE fat SET filler = 'y' WHERE id = %s", [row])
+            session.execute("ROLLBACK")
+
+        crossing = threading.Thread(target=cross, args=[one, 2], daemon=True)
+        crossing.start()
+        cross(other, 1)
+        crossing.join(30)
+
+    def grown(name: str) -> dict[str, float]:
+        now = metrics(measuring)
+        kinds = ("deadlocks_total", "temp_bytes_total", "cache_hit_blocks_total")
+        return {kind: now[kind, name] - before[kind, name] for kind in kinds}
+
+    def all_of_it() -> bool:
+        found = grown("loud")
+        return (
+            found["deadlocks_total"] == 1
+            and found["temp_bytes_total"] > MEBI
+            and found["cache_hit_blocks_total"] > 3000
+        )
+
+    eventually(all_of_it, lambda: grown("loud"))
+    still = grown("quiet")
+    assert (still["deadlocks_total"], still["temp_bytes_total"]) == (0, 0)
+    assert still["cache_hit_blocks_total"] < 3000
+
+
 def test_who_is_loud_is_seen_and_gone_when_it_is_gone(
     stage: Stage, measuring: OperatorProcess, tenants: Tenants
 ) -> None:
@@ -245,6 +289,7 @@ def test_who_is_loud_is_seen_and_gone_when_it_is_gone(
         assert found["cache_hit_blocks_total", "loud"] > 0
         assert (found["connections", "quiet"], found["lock_waits", "quiet"]) == (0, 0)
     waiting.join(30)
+    is_counted(measuring, loud)
     with contextlib.ExitStack() as crowd:  # enough of them to be written into the status
         for _ in range(12):
             crowd.enter_context(loud.session())

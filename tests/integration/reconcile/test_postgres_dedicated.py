@@ -7,7 +7,7 @@ import base64
 import json
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +40,9 @@ def host(name: str) -> str:
     return f"postgres-rw.{data_namespace(name)}.svc"
 
 
+HOSTS = dict.fromkeys(map(host, NAMES), ADDRESS)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresProcess]:
     """Each tenant finds it at the name and port of its own Cluster."""
@@ -47,14 +50,13 @@ def server() -> Iterator[PostgresProcess]:
     with running_postgres(programs_of(majors()[-1]), names=names) as process:
         wire = Proxy(process.port, (ADDRESS, 5432))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(socket, "getaddrinfo", resolving(socket.getaddrinfo))
+            patch.setattr(socket, "getaddrinfo", resolving(HOSTS, socket.getaddrinfo))
             yield process
         wire.close()
 
 
-def resolving(resolve: Callable[..., Any]) -> Callable[..., Any]:
+def resolving(known: Mapping[str, str], resolve: Callable[..., Any]) -> Callable[..., Any]:
     """What the cluster's DNS would do for the pods that are faked in this process."""
-    known = dict.fromkeys(map(host, NAMES), ADDRESS)
     return lambda name, *args, **kwargs: resolve(known.get(name, name), *args, **kwargs)
 
 
@@ -74,7 +76,7 @@ def clustered(
         stage.plane.kubeconfig,
         tmp_path_factory.mktemp("clustered"),
         (POOL,),
-        hosts=dict.fromkeys(map(host, NAMES), ADDRESS),
+        hosts=HOSTS,
         RESYNC="2",
     )
     yield
@@ -96,11 +98,7 @@ def acme(stage: Stage, tenants: Tenants, fake: FakeCloudNativePG) -> str:
     create(tenants, "acme")
     said = tenants.until_condition("acme", "DatabaseReady", "False", "CloudNativePGNotInstalled")
     assert "install it" in said["message"]
-    kubectl = [str(stage.plane.kubectl), f"--kubeconfig={stage.plane.kubeconfig}"]
-    subprocess.run(
-        [*kubectl, "apply", "--server-side", "-f", str(cluster_crd())], check=True, stdout=subprocess.DEVNULL
-    )
-    eventually(lambda: serves_clusters(stage), "the kind is served")
+    serve_clusters(stage)
     return bring(tenants, fake, "acme")
 
 
@@ -118,6 +116,15 @@ def api_server() -> Manifest:
         "endpoints": [{"addresses": ["192.0.2.1"]}],
         "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}],
     }
+
+
+def serve_clusters(stage: Stage) -> None:
+    """Make the kind known."""
+    kubectl = [str(stage.plane.kubectl), f"--kubeconfig={stage.plane.kubeconfig}"]
+    subprocess.run(
+        [*kubectl, "apply", "--server-side", "-f", str(cluster_crd())], check=True, stdout=subprocess.DEVNULL
+    )
+    eventually(lambda: serves_clusters(stage), "the kind is served")
 
 
 def serves_clusters(stage: Stage) -> bool:

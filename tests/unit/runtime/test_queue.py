@@ -103,6 +103,17 @@ def test_failures_wait_longer_and_longer_up_to_the_cap_and_success_starts_over(
     assert queue.failed(key("a")) == pytest.approx(1)
 
 
+def test_a_failure_waits_no_longer_than_until_the_resync(time: Time) -> None:
+    """A pool whose server was away for an hour is looked at as soon after as one whose server was not."""
+    queue = WorkQueue(time, lambda _: 15.0, Backoff(base=1, cap=CAP, jitter=0))
+    queue.add(key("a"))
+    for _ in range(9):
+        queue.take()
+        waited = queue.failed(key("a"))
+        time.now += waited
+    assert waited == 15
+
+
 def test_an_error_may_say_itself_when_to_try_again(queue: WorkQueue) -> None:
     queue.add(key("a"))
     queue.take()

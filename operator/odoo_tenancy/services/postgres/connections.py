@@ -32,6 +32,9 @@ answering keepalives: then we hang up."""
 class Connections:
     """At most ``limit`` at a time on the server, opened when first needed, all in autocommit.
 
+    What may take longer than a statement leaves one of them to the others, and is waited for only as long as the server
+    answers on that one: nobody waits half an hour for a server that has fallen silent.
+
     Raises:
         PostgresUnreachable, PostgresPasswordRejected, PostgresCertificateRefused, PostgresLoginRefused: on
         opening one.
@@ -42,6 +45,8 @@ class Connections:
         self._statement_timeout = statement_timeout
         self._idle: list[Connection] = []
         self._free = asyncio.Semaphore(limit)
+        self._free_for_long = asyncio.Semaphore(max(1, limit - 1))
+        self._long: set[Connection] = set()
         self._closed = False
         self._ca_file = None if address.ca_pem is None else _nameless_file(self, address.ca_pem)
 
@@ -51,10 +56,10 @@ class Connections:
 
         ``seconds``: how long it may be needed, where that is more than a statement may take.
         """
-        async with self._free:
+        async with self._place(seconds):
             connection = self._take_idle() or await self._open(self.address)
             try:
-                with _hung_up_after(connection, max(seconds, self._statement_timeout) + GRACE):
+                async with self._waited_for(connection, seconds):
                     yield connection
             except (OperatorError, psycopg.Error):
                 await self._keep(connection)
@@ -80,10 +85,10 @@ class Connections:
             username=self.address.username if username is None else username,
             password=self.address.password if password is None else password,
         )
-        async with self._free:
+        async with self._place(seconds):
             connection = await self._open(address)
             try:
-                with _hung_up_after(connection, max(seconds, self._statement_timeout) + GRACE):
+                async with self._waited_for(connection, seconds):
                     yield connection
             finally:
                 await connection.close()
@@ -93,6 +98,43 @@ class Connections:
         self._closed = True
         while self._idle:
             await self._idle.pop().close()
+
+    @asynccontextmanager
+    async def _place(self, seconds: float) -> AsyncIterator[None]:
+        """Among those that there may be at once."""
+        if seconds <= self._statement_timeout:
+            async with self._free:
+                yield
+        else:
+            async with self._free_for_long, self._free:
+                yield
+
+    @asynccontextmanager
+    async def _waited_for(self, connection: Connection, seconds: float) -> AsyncIterator[None]:
+        """Whoever still waits for the server then finds the connection broken."""
+        if seconds <= self._statement_timeout:
+            with _hung_up_after(connection, self._statement_timeout + GRACE):
+                yield
+            return
+        self._long.add(connection)
+        watch = asyncio.create_task(self._hang_up_when_silent(), name=f"watch {self.address}")
+        try:
+            with _hung_up_after(connection, seconds + GRACE):
+                yield
+        finally:
+            self._long.discard(connection)
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    async def _hang_up_when_silent(self) -> None:
+        """Ask the server something now and then, until it gives no answer."""
+        with suppress(OperatorError, psycopg.Error):
+            while True:
+                await asyncio.sleep(self._statement_timeout)
+                async with self.admin() as connection:
+                    await connection.execute("SELECT 1")
+        for connection in self._long:
+            _hang_up(connection)
 
     async def _open(self, address: PostgresAddress) -> Connection:
         conninfo = make_conninfo(**address.connection_parameters(self._ca_file, self._statement_timeout))
@@ -118,21 +160,21 @@ class Connections:
 
 @contextmanager
 def _hung_up_after(connection: Connection, seconds: float) -> Iterator[None]:
-    """Whoever still waits for the server then finds the connection broken.
-
-    Not ``asyncio.timeout``: a psycopg that is cancelled waits once more, for the server to confirm that. The socket
-    is shut down and not closed, or its number could be another's while libpq still uses it.
-    """
-
-    def hang_up() -> None:
-        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
-
-    timer = asyncio.get_running_loop().call_later(seconds, hang_up)
+    """Not ``asyncio.timeout``: a psycopg that is cancelled waits once more, for the server to confirm that."""
+    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
     try:
         yield
     finally:
         timer.cancel()
+
+
+def _hang_up(connection: Connection) -> None:
+    """The socket is shut down and not closed, or its number could be another's while libpq still uses it."""
+    with (
+        suppress(OSError, psycopg.OperationalError),
+        socket.socket(fileno=os.dup(connection.fileno())) as line,
+    ):
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _is_alive(connection: Connection) -> bool:

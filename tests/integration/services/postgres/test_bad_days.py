@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from tests.integration.runtime.proxy import Proxy
 from tests.integration.services.postgres.conftest import (
     OPERATOR,
     PASSWORD,
@@ -24,6 +25,7 @@ from tests.integration.services.postgres.conftest import (
     sweep,
 )
 from tests.support.postgres import PostgresProcess, majors, programs_of, running_postgres
+from tests.support.waiting import eventually
 from tests.support.writes import Writes
 
 from odoo_tenancy.api.errors import Unavailable
@@ -112,6 +114,46 @@ async def test_whoever_is_cancelled_while_a_server_is_frozen_is_free_in_time(
     finally:
         os.kill(int(str(pid)), signal.SIGCONT)
     await server.close()
+
+
+async def test_what_takes_long_stands_in_nobodys_way_and_is_given_up_with_a_server_that_falls_silent(
+    postgres: PostgresProcess, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making a database may take half an hour. More of them than connections are asked for, and none can be made now."""
+    monkeypatch.setattr("odoo_tenancy.services.postgres.connections.GRACE", 0.5)
+    monkeypatch.setattr("odoo_tenancy.services.postgres.address.CONNECT_TIMEOUT", 2)
+    wire = Proxy(postgres.port)
+    address = replace(address_of(postgres), port=wire.port)
+    server = PostgresServer(address, OPERATOR, connections=3, statement_timeout=1)
+    newcomers = [new_tenant() for _ in range(4)]
+    for each in newcomers:
+        await server.ensure_roles(each, PASSWORD)
+    creating = "SELECT FROM pg_stat_activity WHERE usename = 'odoo_admin' AND state = 'active' AND query ~ '^CREATE DATA'"
+    waiting = f"{creating} AND wait_event_type = 'Lock'"
+    with postgres.superuser() as root:
+        root.execute("BEGIN; LOCK TABLE pg_database IN EXCLUSIVE MODE")
+        making = [asyncio.create_task(server.ensure_database(each)) for each in newcomers]
+        await asyncio.to_thread(
+            eventually, lambda: len(sql.execute(waiting.encode()).fetchall()) > 1, "two are being made"
+        )
+        async with asyncio.timeout(10):
+            await server.inventory(sizes=False)  # who only looks is let in beside them
+        assert not any(task.done() for task in making)
+
+        wire.silence()
+        async with asyncio.timeout(20):
+            answers = await asyncio.gather(*making, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {PostgresUnreachable}, answers
+        wire.flow()
+        root.execute("ROLLBACK")
+    await asyncio.to_thread(
+        eventually, lambda: not sql.execute(creating.encode()).fetchall(), "nobody works on"
+    )
+    for each in newcomers:
+        await stand_up(server, each)
+    assert await difference_of(server, *newcomers) == []
+    await server.close()
+    wire.close()
 
 
 class Restarts(Writes):
