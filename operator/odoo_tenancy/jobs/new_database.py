@@ -58,6 +58,12 @@ SELECT 5, format('SELECT lo_unlink(%s)', large.oid) FROM pg_largeobject_metadata
 """)
 """What a dump of Odoo makes, as statements that remove it; extensions are the admin's and stay."""
 
+_SESSIONS_LEFT: Final = b"""
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+ WHERE datname = current_database() AND usename = session_user AND pid <> pg_backend_pid()
+"""
+"""Of an attempt that is gone: where its node was lost, the server waits for it for hours, and holds its locks."""
+
 
 class NewDatabase:
     """Every method connects anew, as the role of ``place``.
@@ -131,8 +137,12 @@ class NewDatabase:
         return "Full" if anything == (True,) else "Empty"
 
     async def _clear(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
-        rows = await (await connection.execute(_OURS.format(mark=sql.Literal(MARK)))).fetchall()
         self._hook.before_write(f"clear database {self.place.name}")
+        # Sessions are the login's own, not those of the role that it acts as.
+        await connection.execute("SET ROLE NONE")
+        await connection.execute(_SESSIONS_LEFT)
+        await connection.execute("RESET ROLE")
+        rows = await (await connection.execute(_OURS.format(mark=sql.Literal(MARK)))).fetchall()
         # One by one: all at once may need more locks than the server has.
         for _, statement in rows:
             await connection.execute(statement)
