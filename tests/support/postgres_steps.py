@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.support.operator_process import anonymous
 from tests.support.postgres import PostgresProcess
 from tests.support.steps import JobDeadError, Steps
 
@@ -127,7 +126,7 @@ def _step(kind: bytes, message: bytes) -> str:
     if kind not in (b"Q", b"P"):
         return ""
     words = message[5:].split(b"\0")[0 if kind == b"Q" else 1].decode(errors="replace")
-    return anonymous(" ".join(words.split())[:_SHOWN]) if _CHANGES.match(words) else ""
+    return " ".join(words.split())[:_SHOWN] if _CHANGES.match(words) else ""
 
 
 @asynccontextmanager

@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.support.operator_process import anonymous
 from tests.support.s3 import S3Process
 from tests.support.steps import JobDeadError, Steps
 
@@ -51,7 +50,7 @@ class S3Steps(ThreadingHTTPServer):
         url = urlsplit(target)
         if method in _CHANGES or (self.count_reads and method == "GET" and _PACK.search(url.path)):
             words = "".join(f"?{name}" for name, _ in parse_qsl(url.query, keep_blank_values=True))
-            return anonymous(f"{method} {url.path}{words}")
+            return f"{method} {url.path}{words}"
         return ""
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -27,7 +27,7 @@ from odoo_tenancy.api.meta import API_VERSION, Manifest
 from odoo_tenancy.api.work import RepositoryPlace, StorePlace
 from odoo_tenancy.services.restic import derived_password
 
-DRAWN = 2
+DRAWN = 3
 
 
 @dataclass
@@ -120,20 +120,30 @@ class Victim:
         )
 
     def die_at(self, writes: Sequence[str], act: Callable[[], Act]) -> None:
-        """Before and after each of these, each in an act of its own; of all these deaths a short run draws a few.
+        """Before and after each of these, each in an act of its own; a short run draws a few, for one act. After each act
+        the newest backup is restored and compared.
 
         Raises:
-            AssertionError: some never came.
+            AssertionError: some deaths never came.
         """
         every = [Death(when, write) for write in writes for when in WHENS]
-        missed = []
-        for death in every if SOAK else chance().sample(every, DRAWN):
-            print(death, flush=True)
-            disturbed = act()
-            lived = Life([disturbed], self.begin, self._said, {disturbed.name: [death]})
-            lived.live()
-            missed += [] if lived.reached else [str(death)]
-        assert not missed, f"deaths that never came: {missed}"
+        if SOAK:
+            missed = [each for death in every for each in self._die([death], act)]
+        else:
+            missed = self._die(sorted(chance().sample(every, DRAWN), key=every.index), act)
+        assert not missed, f"deaths that never came: {', '.join(map(str, missed))}"
+
+    def _die(self, deaths: Sequence[Death], act: Callable[[], Act]) -> list[Death]:
+        """One after the other, in one act; those that never came. What one process wrote, its successor finds written, and
+        doesn't come to die there: such a death has an act of its own."""
+        disturbed = act()
+        print(*deaths, sep="; ", flush=True)
+        lived = Life([disturbed], self.begin, self._said, {disturbed.name: deaths})
+        lived.live()
+        self.check_newest()
+        came = [death for _, death in lived.reached]
+        missed = [death for death in deaths if death not in came]
+        return missed if len(deaths) == 1 else [each for death in missed for each in self._die([death], act)]
 
     def _said(self) -> object:
         kinds = ("TenantBackup", "TenantRestore")

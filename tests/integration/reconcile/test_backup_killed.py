@@ -25,11 +25,7 @@ def backup(tenant: Victim) -> Act:
         attach(tenant.stage, tenant.claim, secrets.token_bytes(2000))
         tenant.back_up(name)
 
-    def check() -> None:
-        check_backup(tenant, name)
-        tenant.check_newest()
-
-    return Act(name, do, lambda: tenant.is_backed_up(name), check)
+    return Act(name, do, lambda: tenant.is_backed_up(name), lambda: check_backup(tenant, name))
 
 
 def check_backup(tenant: Victim, name: str) -> None:

@@ -53,7 +53,6 @@ def restore(tenant: Victim) -> Act:
         assert restores.beside(tenant.claim) == set()
         tenant.taken[status["safetyBackup"]] = tenant.taken.pop(safety)
         assert tenant.status(status["safetyBackup"])["phase"] == "Completed"
-        tenant.check_newest()
 
     return Act(name, do, is_over, check)
 
