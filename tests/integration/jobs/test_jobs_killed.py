@@ -125,7 +125,7 @@ class Tenant:
 
 
 class Scene(Protocol):
-    """One kind of Job: ``arrange`` all that it finds, ``run`` it through ``disturbed``, then ``check``."""
+    """One kind of Job: all that it finds is laid out, it is run through ``disturbed``, and what is true then is checked."""
 
     async def __call__(self, tenant: Tenant, disturbed: Disturbance) -> None: ...
 
