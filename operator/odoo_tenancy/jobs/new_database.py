@@ -85,13 +85,7 @@ class NewDatabase:
         async with self.connection("see whether it is empty") as connection:
             found = await self._look(connection)
             if found == "Empty":
-                self._hook.before_write(f"mark database {self.place.name}")
-                await connection.execute(
-                    sql.SQL("CREATE TABLE public.{} (work) AS SELECT {}::text").format(
-                        sql.Identifier(MARK), sql.Literal(self._work)
-                    )
-                )
-                self._hook.after_write(f"mark database {self.place.name}")
+                await self._mark(connection)
             elif found == "Ours":
                 await self._clear(connection)
         return found
@@ -101,8 +95,9 @@ class NewDatabase:
         await self._write(f"unmark database {self.place.name}", [f"DROP TABLE IF EXISTS public.{MARK}"])
 
     async def clear(self) -> None:
-        """Remove all that belongs to our role, and the mark."""
+        """Remove all that belongs to our role, and the mark: until then it says whose the rest is, if this is cut short."""
         async with self.connection("clear it") as connection:
+            await self._mark(connection)
             await self._clear(connection)
         await self.release()
 
@@ -135,6 +130,15 @@ class NewDatabase:
             return "Ours" if row == (self._work,) else "Full"
         anything = await (await connection.execute(_ANYTHING)).fetchone()
         return "Full" if anything == (True,) else "Empty"
+
+    async def _mark(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+        self._hook.before_write(f"mark database {self.place.name}")
+        await connection.execute(
+            sql.SQL("CREATE TABLE IF NOT EXISTS public.{} (work) AS SELECT {}::text").format(
+                sql.Identifier(MARK), sql.Literal(self._work)
+            )
+        )
+        self._hook.after_write(f"mark database {self.place.name}")
 
     async def _clear(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
         self._hook.before_write(f"clear database {self.place.name}")
