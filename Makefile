@@ -74,8 +74,8 @@ test: venv ## Everything: lint, types, unit, integration, end to end; a cluster 
 	exit $$status
 
 .PHONY: soak
-soak: demo ## What takes long: the operator killed before and after every one of its writes (two hours)
-	SOAK=1 $(PY) -m pytest -s tests/integration/reconcile/test_*killed.py
+soak: demo ## What takes long: operator and Jobs killed before and after every one of their outside steps (three hours)
+	SOAK=1 $(PY) -m pytest -s tests/integration/jobs/test_*killed.py tests/integration/reconcile/test_*killed.py
 	SOAK=1 $(PY) -m pytest -s tests/e2e/test_killed.py
 
 .PHONY: bench

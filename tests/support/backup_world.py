@@ -148,8 +148,15 @@ class BackupWorld:
         (self.filestore / "checklist" / "ab" / "ab12").touch()
         assert self.password_file.exists()
 
-    async def backup(self, name: str = "acme-1") -> BackupOutcome:
-        work = BackupWork(
+    def move_on(self) -> None:
+        """The same tenant with another identity: where it is backed up now, nothing is stored yet."""
+        before, filestore, self.claim = self.database, self.filestore, secrets.token_hex(16)
+        with self.postgres.superuser() as connection:
+            connection.execute(f'ALTER DATABASE "{before}" RENAME TO "{self.database}"'.encode())
+        filestore.rename(self.filestore)
+
+    def backup_work(self, name: str = "acme-1") -> BackupWork:
+        return BackupWork(
             repository=self.place,
             database=self.database_place(),
             filestore=str(self.filestore),
@@ -163,6 +170,9 @@ class BackupWorld:
                 policy="gold",
             ),
         )
+
+    async def backup(self, name: str = "acme-1") -> BackupOutcome:
+        work = self.backup_work(name)
         return await Backup(work, environment=self.environment, bucket=self.bucket).run()
 
     async def with_other_snapshots(

@@ -13,10 +13,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support import file_steps
 from tests.support.restic import restic_directory
+from tests.support.waiting import eventually
 
 from odoo_tenancy.api import work
 from odoo_tenancy.desired.backup_jobs import SCRATCH
@@ -95,7 +98,7 @@ class JobProcesses:
         """As when its node is lost, or its pod deleted."""
         process = self.running.get(uid)
         if process is not None and process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_with_children(process.pid)
             process.wait(10)
 
     def forget(self, uid: str) -> None:
@@ -110,9 +113,50 @@ class JobProcesses:
             self.forget(uid)
 
 
+def kill_with_children(pid: int) -> None:
+    """As when a container is killed: nothing of it runs on, restic and its children neither, which have a session of their
+    own. Each is stopped first, so that none starts another one unseen."""
+    stopped: set[int] = set()
+    while new := _tree(pid) - stopped:
+        _signal(new, signal.SIGSTOP)
+        stopped |= new
+    _signal(stopped, signal.SIGKILL)
+    eventually(lambda: not stopped & set(_parents()), f"{stopped} are gone", pause=0.005)
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _tree(pid: int) -> set[int]:
+    """It and those that descend from it."""
+    parents = _parents()
+    found, before = {pid} & set(parents), set[int]()
+    while found != before:
+        before = found
+        found = found | {child for child, parent in parents.items() if parent in found}
+    return found
+
+
+def _parents() -> dict[int, int]:
+    """Of all processes that run: ``/proc/<pid>/stat``, proc(5)."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state not in "ZX":
+                    found[int(entry.name)] = int(parent)
+    return found
+
+
 def _main(module: str, here: Path) -> None:
     work.WORK_FILE = f"{here}/job/work.json"
     work.TERMINATION_MESSAGE = f"{here}/termination-log"
+    if port := os.environ.pop(file_steps.PORT, ""):
+        file_steps.announce(int(port), Path(os.environ.pop(file_steps.FOLDER)))
     sys.argv = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -14,6 +14,7 @@ from tests.support.waiting import eventually
 
 StartProcess = Callable[[Death | None], OperatorProcess]
 When = Literal["before", "after"]
+WHENS: tuple[When, ...] = ("before", "after")
 Writes = Mapping[str, Sequence[str]]
 """What is written outside, by act; each once, in its order."""
 

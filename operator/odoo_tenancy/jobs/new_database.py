@@ -58,6 +58,12 @@ SELECT 5, format('SELECT lo_unlink(%s)', large.oid) FROM pg_largeobject_metadata
 """)
 """What a dump of Odoo makes, as statements that remove it; extensions are the admin's and stay."""
 
+_SESSIONS_LEFT: Final = b"""
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+ WHERE datname = current_database() AND usename = session_user AND pid <> pg_backend_pid()
+"""
+"""Of an attempt that is gone: where its node was lost, the server waits for it for hours, and holds its locks."""
+
 
 class NewDatabase:
     """Every method connects anew, as the role of ``place``.
@@ -79,13 +85,7 @@ class NewDatabase:
         async with self.connection("see whether it is empty") as connection:
             found = await self._look(connection)
             if found == "Empty":
-                self._hook.before_write(f"mark database {self.place.name}")
-                await connection.execute(
-                    sql.SQL("CREATE TABLE public.{} (work) AS SELECT {}::text").format(
-                        sql.Identifier(MARK), sql.Literal(self._work)
-                    )
-                )
-                self._hook.after_write(f"mark database {self.place.name}")
+                await self._mark(connection)
             elif found == "Ours":
                 await self._clear(connection)
         return found
@@ -95,8 +95,9 @@ class NewDatabase:
         await self._write(f"unmark database {self.place.name}", [f"DROP TABLE IF EXISTS public.{MARK}"])
 
     async def clear(self) -> None:
-        """Remove all that belongs to our role, and the mark."""
+        """Remove all that belongs to our role, and the mark: until then it says whose the rest is, if this is cut short."""
         async with self.connection("clear it") as connection:
+            await self._mark(connection)
             await self._clear(connection)
         await self.release()
 
@@ -130,9 +131,22 @@ class NewDatabase:
         anything = await (await connection.execute(_ANYTHING)).fetchone()
         return "Full" if anything == (True,) else "Empty"
 
+    async def _mark(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+        self._hook.before_write(f"mark database {self.place.name}")
+        await connection.execute(
+            sql.SQL("CREATE TABLE IF NOT EXISTS public.{} (work) AS SELECT {}::text").format(
+                sql.Identifier(MARK), sql.Literal(self._work)
+            )
+        )
+        self._hook.after_write(f"mark database {self.place.name}")
+
     async def _clear(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
-        rows = await (await connection.execute(_OURS.format(mark=sql.Literal(MARK)))).fetchall()
         self._hook.before_write(f"clear database {self.place.name}")
+        # Sessions are the login's own, not those of the role that it acts as.
+        await connection.execute("SET ROLE NONE")
+        await connection.execute(_SESSIONS_LEFT)
+        await connection.execute("RESET ROLE")
+        rows = await (await connection.execute(_OURS.format(mark=sql.Literal(MARK)))).fetchall()
         # One by one: all at once may need more locks than the server has.
         for _, statement in rows:
             await connection.execute(statement)

@@ -88,7 +88,9 @@ def discard(folder: Path) -> None:
 
 def release(folder: Path) -> None:
     """It is whole: a later attempt of another restore may not write into it."""
-    _mark(folder).unlink(missing_ok=True)
+    mark = _mark(folder)
+    mark.unlink(missing_ok=True)
+    _draft(mark).unlink(missing_ok=True)
 
 
 def take(folder: Path, work: str) -> bool:
@@ -98,7 +100,7 @@ def take(folder: Path, work: str) -> bool:
         if mark.exists() or (folder.is_dir() and any(folder.iterdir())):
             return False
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = mark.with_name(f"{mark.name}.{os.getpid()}")
+        draft = _draft(mark)
         draft.write_text(work, encoding="utf-8")
         draft.replace(mark)
     folder.mkdir(exist_ok=True)
@@ -107,6 +109,11 @@ def take(folder: Path, work: str) -> bool:
 
 def _mark(folder: Path) -> Path:
     return folder.with_name(f"{_UNFINISHED}-{folder.name}")
+
+
+def _draft(mark: Path) -> Path:
+    """Always the same name, so that what is killed here leaves nothing that nobody finds."""
+    return mark.with_name(f"{mark.name}.draft")
 
 
 def look(folder: Path) -> RestoredFiles:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from pathlib import Path
 
+import psycopg
 import pytest
 from tests.support.backup_world import BackupWorld
 
@@ -150,6 +152,34 @@ async def test_killed_anywhere_it_is_begun_again(world: BackupWorld) -> None:
         for each in sorted((world.filestore.parent / NEW).rglob("*"), reverse=True):
             each.rmdir() if each.is_dir() else each.unlink()
         (world.filestore.parent / NEW).rmdir()
+
+
+async def test_a_session_that_an_attempt_left_is_ended(world: BackupWorld) -> None:
+    """Its node was lost, so that the server waits for what it would say next, with a table locked. It is of a login that
+    acts as another role, as a tenant's does."""
+    made = await world.backup()
+    world.create_database(NEW)
+    with world.connect(NEW) as connection:
+        connection.execute(
+            "DROP ROLE IF EXISTS x_login, x_owner; CREATE ROLE x_owner; CREATE ROLE x_login LOGIN PASSWORD 'x' IN ROLE"
+            " x_owner; ALTER ROLE x_login SET role = x_owner; GRANT USAGE, CREATE ON SCHEMA public TO x_owner;"
+            "GRANT CREATE ON DATABASE t_new TO x_owner"
+        )
+    dsn = f"host=127.0.0.1 port={world.postgres.port} user=x_login password=x dbname={NEW} sslmode=require"
+    left = psycopg.connect(dsn)
+    left.execute(f"CREATE TABLE {MARK} AS SELECT 'restore-1'::text AS work".encode())
+    left.execute("CREATE TABLE res_partner (id int)")
+    left.commit()
+    left.execute("LOCK TABLE res_partner")
+    work = work_of(world, made).model_copy(update={"database": world.database_place(NEW, "x_login")})
+    job = Restore(work, world.repository, world.bucket, {**world.environment, "PGPASSWORD": "x"})
+    found = await asyncio.wait_for(job.run(), 60)
+    assert found.reason == "Done", found.message
+    assert contents(world, NEW) == contents(world, world.database)
+    with pytest.raises(psycopg.OperationalError):
+        left.execute("SELECT 1")
+    with world.connect(NEW) as connection:
+        connection.execute("DROP OWNED BY x_owner CASCADE; DROP ROLE x_login, x_owner")
 
 
 async def test_somebodys_database_is_left_alone(world: BackupWorld) -> None:
