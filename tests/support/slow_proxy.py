@@ -37,16 +37,14 @@ class SlowProxy:
         self._rate = 0.0
 
     def well(self) -> None:
-        """From now on it holds nothing up, and what it held goes on."""
+        """From now on it holds nothing up. What it held is lost, and its connections with it."""
+        held, self._sockets = self._sockets, []
+        _cut(held)
         self._rate = None
 
     def close(self) -> None:
-        """Cuts off everything."""
+        _cut([self._listener])
         self.well()
-        for each in (self._listener, *self._sockets):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -75,3 +73,10 @@ class SlowProxy:
         with self._turn:
             if rate := self._rate:
                 time.sleep(count / rate)
+
+
+def _cut(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()
