@@ -25,7 +25,7 @@ API = "odootenancy.io/v1alpha1"
 def run() -> list[Figure]:
     """The first backup of a repository prepares it and is told apart."""
     with laboratory(controllers=True) as lab, running_s3() as s3:
-        lab.apply([*_secrets(s3), _policy(s3), tenant(TENANT, backup={"policyRef": {"name": POLICY}})])
+        lab.apply([*secrets_of(s3), policy(s3), tenant(TENANT, backup={"policyRef": {"name": POLICY}})])
         seldom = {"RESYNC": "3600", "POOL_RESYNC": "3600", "SIZES_EVERY": "86400", "ACTIVITY_EVERY": "86400"}
         with lab.operator(**seldom) as operator:
             wait_until(lambda: lab.ready() == 1, "the tenant is Ready", 300, pause=0.5)
@@ -68,7 +68,8 @@ def _words(calls: Calls) -> str:
     return ", ".join(f"{count} {verb} {kind}" for (verb, kind), count in sorted(calls.items()))
 
 
-def _secrets(s3: S3Process) -> list[Manifest]:
+def secrets_of(s3: S3Process) -> list[Manifest]:
+    """What :func:`policy` refers to."""
     values = {
         "s3": {"access-key-id": s3.root.access_key_id, "secret-access-key": s3.root.secret_access_key},
         "s3-ca": {"ca.crt": s3.ca_pem},
@@ -82,7 +83,8 @@ def _secrets(s3: S3Process) -> list[Manifest]:
     ]
 
 
-def _policy(s3: S3Process) -> Manifest:
+def policy(s3: S3Process) -> Manifest:
+    """Makes nothing by itself."""
     store = {
         "endpoint": s3.endpoint,
         "bucket": PLAIN,

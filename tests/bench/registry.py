@@ -35,6 +35,7 @@ BENCHMARKS = (
     Benchmark("schedule-thousand", needs_cluster=False),
     Benchmark("backups", needs_cluster=False, rows=("backup-first", "backup-again", "restore", "verify")),
     Benchmark("backup-api-calls", needs_cluster=False),
+    Benchmark("many-backups", needs_cluster=False),
     Benchmark("redis-quota-scan", needs_cluster=False),
     Benchmark("rotation-lost-requests", needs_cluster=True),
     Benchmark("failover", needs_cluster=True),

@@ -67,9 +67,12 @@ class Kube:
         assert found is not None, f"{ref} does not exist"
         return found
 
-    def list(self, api_version: str, kind: str, namespace: str = "", selector: str = "") -> list[Manifest]:
-        """All objects of a kind."""
+    def list(
+        self, api_version: str, kind: str, namespace: str = "", selector: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        """All objects of a kind, or those that a selector of labels or of fields finds."""
         query = {"labelSelector": selector} if selector else {}
+        query |= {"fieldSelector": fields} if fields else {}
         page = self._send("GET", ObjectRef(api_version, kind, namespace, ""), query=query)
         return [{"apiVersion": api_version, "kind": kind, **item} for item in page["items"]]
 

@@ -29,8 +29,8 @@ KEPT_SECONDS = 86400
 """How long a Job that is done stays where nobody looked at it: the operator itself deletes it sooner."""
 POSTGRES_CA_FILE = f"{work.WORK_FILE.rpartition('/')[0]}/postgres-ca.crt"
 _DIRECTORY, _, WORK = work.WORK_FILE.rpartition("/")
-_GRACE_SECONDS = 60
-"""To let restic take its lock away."""
+GRACE_SECONDS = 60
+"""In which restic takes its lock away, and the Job says why it ended."""
 _SCRATCH = "4Gi"
 """Of ``/tmp``: packs that are being filled, and restic's cache."""
 SCRATCH = "/scratch"
@@ -239,7 +239,7 @@ def _pod(
         "containers": [container],
         "enableServiceLinks": False,
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
         "volumes": [
             *volumes,
             {"name": "tmp", "emptyDir": {"sizeLimit": _SCRATCH}},

@@ -49,10 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--ca-file", default="", help="certificate authorities; default: those of the image")
     parser.add_argument("--bucket", required=True)
-    parser.add_argument(
-        "--from", dest="source", required=True, help="prefix to copy: <prefix>/<claim>/restic"
-    )
-    parser.add_argument("--to", dest="target", required=True, help="a new prefix, beside it")
+    parser.add_argument("--from", dest="source", required=True, help="prefix to copy: <prefix>/<claim>")
+    parser.add_argument("--to", dest="target", required=True, help="a new prefix: <prefix>/as-of/<claim>")
     parser.add_argument("--at", type=_moment, required=True, help="such as 2026-03-01T18:00:00Z")
     return parser
 

@@ -35,7 +35,7 @@ from odoo_tenancy.jobs.database_snapshot import Counted, DatabaseSnapshot, Named
 from odoo_tenancy.jobs.entry import run_job
 from odoo_tenancy.jobs.report import ProgressLines, timed
 from odoo_tenancy.services.object_store import Bucket, BucketAddress
-from odoo_tenancy.services.restic import Repository, Snapshot
+from odoo_tenancy.services.restic import CommandFailed, Repository, Snapshot
 
 _SHOWN = 5
 _MARKS = "checklist"
@@ -142,7 +142,11 @@ class Backup:
             named = await snapshot.named_files()
             size = await snapshot.size()
             dump = self._dump(program, snapshot, lambda done, _: report(done, max(done, size)))
-            stored, counted = await _both(dump, snapshot.count())
+            try:
+                stored, counted = await _both(dump, snapshot.count())
+            except CommandFailed:
+                await snapshot.check_held()  # a server that restarted says more than pg_dump that was cut off
+                raise
             return StoredDatabase(stored, snapshot.moment, snapshot.server.version, modules, counted, named)
 
     async def _dump(

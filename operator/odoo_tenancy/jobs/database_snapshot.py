@@ -124,6 +124,17 @@ class DatabaseSnapshot:
             (size,) = await self._one(_SIZE)
         return int(size)
 
+    async def check_held(self) -> None:
+        """Whether the server still holds it.
+
+        Raises:
+            OperatorError: ``PostgresUnreachable``: it restarted, or went.
+        """
+        with translated(
+            self._address, f"database {self._address.database}: hold the snapshot that is dumped"
+        ):
+            await self._one("SELECT 1")
+
     async def count(self) -> Counted:
         """Count the rows of every table."""
         rows: dict[str, int] = {}

@@ -141,13 +141,18 @@ class Maintenance:
         return True
 
     async def _packs(self, objects: Sequence[StoredObject]) -> frozenset[str]:
-        """What is needed by the index; where that can't be read, all that is there."""
+        """What is needed by the index; where that can't be read, or is not whole, all that is there too: what an index says
+        that was taken away would let the locks of packs run out."""
+        named = frozenset[str]()
         try:
-            return await self.repository.packs()
+            named = await self.repository.packs()
         except OperatorError as error:
             self._problems.append(error)
-            data = f"{self.work.repository.path}/data/"
-            return frozenset(each.key.rpartition("/")[2] for each in objects if each.key.startswith(data))
+        else:
+            if not any(each.reason == "RepositoryDamaged" for each in self._problems):
+                return named
+        data = f"{self.work.repository.path}/data/"
+        return named | {each.key.rpartition("/")[2] for each in objects if each.key.startswith(data)}
 
     async def _read_sets(self, record: ForgottenBackups, snapshots: Sequence[Snapshot]) -> StoredSets:
         held = await Holds(self.bucket, self.work.prefix, self.work.claim).names()

@@ -13,8 +13,8 @@ from typing import TextIO
 from odoo_tenancy.api.errors import OperatorError, Refused
 from odoo_tenancy.api.work import TERMINATION_MESSAGE, Outcome, Progress
 
-EVERY_SECONDS = 15.0
-"""Between two lines about one step."""
+EVERY_SECONDS = 10.0
+"""Between two lines about one step: a little less than between two looks of the operator at them."""
 LONGEST = 4096
 """Bytes that Kubernetes keeps of a termination message
 (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
@@ -12,6 +11,7 @@ from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.api.types import duration_seconds
 from odoo_tenancy.desired.effective import TIERS
 from odoo_tenancy.desired.schedule import Plan
+from odoo_tenancy.reconcile.backup_digest import Digest
 from odoo_tenancy.reconcile.backup_memory import BackupRecord, PolicyState
 from odoo_tenancy.reconcile.report import Report
 from odoo_tenancy.reconcile.world import World
@@ -37,14 +37,14 @@ def tell(world: World, tenant: OdooTenant, report: Report) -> None:
 
 
 def _tell_of(world: World, tenant: OdooTenant, state: PolicyState, report: Report) -> None:
-    backups, now, rpo = _backups_of(world, tenant), world.now(), rpo_of(tenant)
-    point, last = _recovery_point(backups, now), _last_finished(backups)
+    digest, now, rpo = _digest(world, tenant), world.now(), rpo_of(tenant)
+    point, last = digest.recovery_point(now), digest.last_finished
     trouble = (
         f" The last one, {last.key.name}, failed: {last.reason}."
         if last is not None and _has_failed(last)
         else ""
     )
-    if (ahead := _ahead(backups, now)) and (point is None or now - point > rpo):
+    if (ahead := digest.ahead(now)) and (point is None or now - point > rpo):
         _tell_of_ahead(ahead, report)
     elif point is None:
         _tell_of_none(tenant, state, last, now, rpo, report)
@@ -54,7 +54,7 @@ def _tell_of(world: World, tenant: OdooTenant, state: PolicyState, report: Repor
             f"allows.{trouble} See kubectl get otb."
         )
         report.found(CONDITION, "False", "RecoveryPointTooOld", message)
-    elif rotten := _rotten(backups):
+    elif rotten := digest.rotten:
         shown = ", ".join(each.key.name for each in rotten[:3])
         message = (
             f"{len(rotten)} stored backups were good once and are not any more ({shown}: {rotten[0].reason}), so they do "
@@ -129,45 +129,25 @@ def _tell_of_none(
 
 def summary(world: World, tenant: OdooTenant) -> Manifest:
     """``status.backup``, as far as anything is known."""
-    backups, now = _backups_of(world, tenant), world.now()
+    digest = _digest(world, tenant)
     found = {
         "lastMaintained": tenant.status.backup.last_maintained,
-        "lastSuccessful": max((b.completed for b in backups if b.recoverable and b.completed), default=None),
-        "lastVerified": max((b.checked for b in backups if b.recoverable and b.checked), default=None),
-        "recoveryPoint": _recovery_point(backups, now),
+        "lastSuccessful": digest.last_successful,
+        "lastVerified": digest.last_verified,
+        "recoveryPoint": digest.recovery_point(world.now()),
     }
     said = {name: _text(moment) for name, moment in found.items() if moment is not None}
     return {"backup": said} if said else {}
 
 
-def _backups_of(world: World, tenant: OdooTenant) -> tuple[BackupRecord, ...]:
-    """Not those of a former tenant of its name."""
-    claims = ("", tenant.status.claim)
-    return tuple(backup for backup in world.backups.of_tenant(tenant.key) if backup.claim in claims)
+def _digest(world: World, tenant: OdooTenant) -> Digest:
+    return world.backups.digest(tenant.key, tenant.status.claim)
 
 
 def rpo_of(tenant: OdooTenant) -> timedelta:
     """How old the newest recovery point may be."""
     asked = tenant.spec.objectives.rpo or TIERS[tenant.spec.tier].rpo
     return timedelta(seconds=duration_seconds(asked))
-
-
-def _recovery_point(backups: Sequence[BackupRecord], now: datetime) -> datetime | None:
-    return max((b.recovery_point for b in backups if b.counts(now) and b.recovery_point), default=None)
-
-
-def _ahead(backups: Sequence[BackupRecord], now: datetime) -> BackupRecord | None:
-    return next((b for b in backups if b.recoverable and b.is_ahead(now)), None)
-
-
-def _last_finished(backups: Sequence[BackupRecord]) -> BackupRecord | None:
-    return max((b for b in backups if b.finished), key=lambda b: b.completed or b.created, default=None)
-
-
-def _rotten(backups: Sequence[BackupRecord]) -> list[BackupRecord]:
-    """Those that were Completed, and did not pass when they were looked at again; the newest first."""
-    found = [b for b in backups if b.phase == "Completed" and not b.verified and b.checked is not None]
-    return sorted(found, key=lambda b: b.completed or b.created, reverse=True)
 
 
 def _has_failed(backup: BackupRecord | None) -> bool:

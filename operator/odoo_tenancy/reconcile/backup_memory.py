@@ -15,6 +15,7 @@ from odoo_tenancy.api.policy import BackupPolicy, BackupPolicySpec
 from odoo_tenancy.api.types import duration_seconds
 from odoo_tenancy.desired.context import Peer
 from odoo_tenancy.desired.schedule import Cron, Plan
+from odoo_tenancy.reconcile.backup_digest import Digest, digest_of
 from odoo_tenancy.reconcile.report import Finding
 from odoo_tenancy.services.object_store import Bucket, BucketAddress, Credentials
 
@@ -29,7 +30,7 @@ _AHEAD = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class BackupRecord:
-    """A TenantBackup. About a third of a KB: there may be tens of thousands."""
+    """A TenantBackup. Under a KB, with all that finds it: there may be tens of thousands."""
 
     key: Key
     uid: str
@@ -80,12 +81,21 @@ class BackupRecord:
 
 
 class Backups:
-    """All TenantBackups by key and by tenant, and those that run by pool."""
+    """All TenantBackups by key and by tenant, and those that run by pool. What a look asks for is reckoned once for each
+    change of one of a tenant's, so that a look costs the same however many there are."""
 
     def __init__(self) -> None:
         self._records: dict[Key, BackupRecord] = {}
         self._by_tenant: dict[Key, set[Key]] = {}
         self._running: dict[Key, str] = {}
+        self._unfinished: dict[Key, None] = {}
+        """In the order in which they were heard of."""
+        self._digests: dict[Key, Digest] = {}
+        self._last_slots: dict[Key, datetime | None] = {}
+        """Both by tenant, until something of its backups changes."""
+        self._changes: dict[Key, int] = {}
+        """By tenant: which of all changes was the last one of its backups."""
+        self._count = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -100,7 +110,15 @@ class Backups:
 
     def unfinished(self) -> tuple[Key, ...]:
         """Those that something is left to do of."""
-        return tuple(record.key for record in self._records.values() if not record.finished)
+        return tuple(self._unfinished)
+
+    def digest(self, tenant: Key, claim: str) -> Digest:
+        """What a tenant's come to, but for those of a former tenant of its name."""
+        known = self._digests.get(tenant)
+        if known is None or known.claim != claim:
+            own = (record for record in self.of_tenant(tenant) if record.claim in ("", claim))
+            known = self._digests[tenant] = digest_of(claim, own)
+        return known
 
     def saw(self, event_type: str, body: Manifest) -> Key | None:
         """Take in an event, or the answer to a write; its key where it is worth a look: what our own writes explain, and
@@ -115,10 +133,14 @@ class Backups:
             self._forget(known.key, known.uid)
         self._records[record.key] = record
         self._by_tenant.setdefault(record.tenant, set()).add(record.key)
+        self._changed(record.tenant)
+        if record.finished:
+            self._unfinished.pop(record.key, None)
+            self._running.pop(record.key, None)
+        else:
+            self._unfinished.setdefault(record.key)
         if record.phase in _STARTED:
             self._running.setdefault(record.key, "")
-        elif record.finished:
-            self._running.pop(record.key, None)
         return None if record.finished and not record.hold_due else record.key
 
     def listed(self, uids: frozenset[str]) -> tuple[Key, ...]:
@@ -142,18 +164,34 @@ class Backups:
 
     def last_slot(self, tenant: Key) -> datetime | None:
         """The last turn of the tenant's schedule that was taken."""
-        return max((r.slot for r in self.of_tenant(tenant) if r.slot is not None), default=None)
+        if tenant not in self._last_slots:
+            slots = (record.slot for record in self.of_tenant(tenant) if record.slot is not None)
+            self._last_slots[tenant] = max(slots, default=None)
+        return self._last_slots[tenant]
+
+    def changes(self, tenant: Key) -> int:
+        """A number that is another one as soon as anything of a tenant's has changed."""
+        return self._changes.get(tenant, 0)
+
+    def _changed(self, tenant: Key) -> None:
+        self._count += 1
+        self._changes[tenant] = self._count
+        self._digests.pop(tenant, None)
+        self._last_slots.pop(tenant, None)
 
     def _forget(self, key: Key, uid: str) -> bool:
         record = self._records.get(key)
         if record is None or record.uid != uid:
             return False
         del self._records[key]
+        self._changed(record.tenant)
+        self._unfinished.pop(key, None)
         self._running.pop(key, None)
         keys = self._by_tenant.get(record.tenant, set())
         keys.discard(key)
         if not keys:
             self._by_tenant.pop(record.tenant, None)
+            self._changes.pop(record.tenant, None)
         return True
 
 
@@ -263,6 +301,8 @@ class Policies:
 
     def __init__(self) -> None:
         self._states: dict[Key, PolicyState] = {}
+        self.changes = 0
+        """How often a policy came, went, or named another store."""
 
     def get(self, namespace: str, name: str) -> PolicyState | None:
         """The policy of that name beside an object."""
@@ -271,11 +311,14 @@ class Policies:
     def remember(self, state: PolicyState) -> PolicyState | None:
         """Store it; what was known before."""
         before = self._states.get(state.policy.key)
+        if before is None or before.policy.spec.store != state.policy.spec.store:
+            self.changes += 1
         self._states[state.policy.key] = state
         return before
 
     def forget(self, key: Key) -> None:
         """It is gone."""
+        self.changes += 1
         self._states.pop(key, None)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal, TypeVar
 
 from pydantic import ValidationError
@@ -25,11 +24,9 @@ from odoo_tenancy.reconcile.active_backup import ActiveBackup
 from odoo_tenancy.reconcile.diagnosis import last_words, pods, why_not_running
 from odoo_tenancy.reconcile.world import World
 
-FIRST_PROGRESS = 20.0
-"""Seconds until the log of a Job is first read for how far it is; later half as long as it has run."""
-LONGEST_SILENCE = 600.0
-_LOOK_AGAIN = 60.0
-"""Seconds: a Job that ends is told by a watch. This is for what no watch tells."""
+PROGRESS_EVERY = 15.0
+"""Seconds between two looks into the log of a Job for how far it is, each a read, and a write where it got further. The
+Jobs say it a little more often (``jobs/report.py``), so that each look finds something new."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Kind = TypeVar("Kind", bound=Outcome)
@@ -89,40 +86,40 @@ async def run(world: World, active: ActiveBackup, stage: Stage, named: BackupJob
             await world.applier.apply(owner, (await build()).belongings(child.uid), unheard_of=True)
         await backup_status.begins(world, active, stage)
         await world.cluster.merge_patch(ref, {"metadata": {"uid": child.uid}, "spec": {"suspend": False}})
-        active.pod, active.progress_at = "", world.seconds() + FIRST_PROGRESS
-        raise Waiting(stage.reason, f"{ref} was started.", FIRST_PROGRESS)
+        active.pod, active.progress_at = "", world.seconds() + PROGRESS_EVERY
+        raise Waiting(stage.reason, f"{ref} was started.", PROGRESS_EVERY)
     raise await _goes_on(world, active, stage, ref)
 
 
 async def _goes_on(world: World, active: ActiveBackup, stage: Stage, ref: ObjectRef) -> OperatorError:
-    """Tell how far it is, ever more rarely; why it doesn't start, where it doesn't."""
+    """Tell how far it is; why it doesn't start, where it doesn't."""
     now = world.seconds()
     if now >= active.progress_at:
+        active.progress_at = now + PROGRESS_EVERY
         if not active.pod:
             live = await pods(world.cluster, ref.namespace, {"batch.kubernetes.io/job-name": ref.name})
             problem = await why_not_running(world.cluster, live)
             if problem is not None:
-                active.progress_at = now + FIRST_PROGRESS
                 return problem
             running = [pod for pod in live if pod.get("status", {}).get("phase") == "Running"]
             active.pod = running[-1]["metadata"]["name"] if running else ""
         if active.pod:
             await _tell_progress(world, active, ref)
-        started = active.backup.status.start_time or world.now()
-        elapsed = (world.now() - started) / timedelta(seconds=1)
-        active.progress_at = now + min(LONGEST_SILENCE, max(FIRST_PROGRESS, elapsed / 2))
-    return Waiting(stage.reason, f"{ref} runs.", max(1.0, min(_LOOK_AGAIN * 10, active.progress_at - now)))
+    return Waiting(stage.reason, f"{ref} runs.", max(1.0, active.progress_at - now))
 
 
 async def _tell_progress(world: World, active: ActiveBackup, ref: ObjectRef) -> None:
+    if active.keep is not None:
+        return  # of a last backup there is no object that could show it
     try:
         log = await world.cluster.pod_log(ref.namespace, active.pod, tail_lines=5)
     except OperatorError:
-        return  # its node may be away: what counts is how the Job ends
-    if not log:
-        active.pod = ""
-    if (progress := last_progress(log)) is not None:
-        await backup_status.progresses(world, active, progress)
+        log = ""  # its node may be away: what counts is how the Job ends
+    progress = last_progress(log)
+    if progress is None or progress == active.backup.status.progress:
+        active.pod = ""  # it may have ended: another one may be at work by now
+        return
+    await backup_status.progresses(world, active, progress)
 
 
 def last_progress(log: str) -> BackupProgress | None:

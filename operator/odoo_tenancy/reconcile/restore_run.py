@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 from odoo_tenancy.api.errors import OperatorError, Waiting
 from odoo_tenancy.api.meta import Manifest
@@ -15,7 +14,7 @@ from odoo_tenancy.desired import labels
 from odoo_tenancy.desired.backup_jobs import BackupJob
 from odoo_tenancy.reconcile import backup_run, restore_status
 from odoo_tenancy.reconcile.active_restore import ActiveRestore, RestoreEnded
-from odoo_tenancy.reconcile.backup_run import FIRST_PROGRESS, LONGEST_SILENCE, JobEnded, Kind
+from odoo_tenancy.reconcile.backup_run import PROGRESS_EVERY, JobEnded, Kind
 from odoo_tenancy.reconcile.diagnosis import is_alive, pods, why_not_running
 from odoo_tenancy.reconcile.world import World
 
@@ -50,8 +49,8 @@ async def run(world: World, active: ActiveRestore, named: BackupJob, build: Buil
             missing = [each for each in made if _is_missing(world, each)]
             await world.applier.apply(active.owner, missing, unheard_of=True)
         await world.cluster.merge_patch(ref, {"metadata": {"uid": child.uid}, "spec": {"suspend": False}})
-        active.pod, active.progress_at = "", world.seconds() + FIRST_PROGRESS
-        raise Waiting("Starting", f"{ref} was started.", FIRST_PROGRESS)
+        active.pod, active.progress_at = "", world.seconds() + PROGRESS_EVERY
+        raise Waiting("Starting", f"{ref} was started.", PROGRESS_EVERY)
     raise await _goes_on(world, active, ref)
 
 
@@ -119,10 +118,10 @@ async def pods_of(world: World, active: ActiveRestore, namespace: str) -> list[s
 
 
 async def _goes_on(world: World, active: ActiveRestore, ref: ObjectRef) -> OperatorError:
-    """Tell how far it is, ever more rarely; why it doesn't start, where it doesn't."""
+    """Tell how far it is; why it doesn't start, where it doesn't."""
     now = world.seconds()
     if now >= active.progress_at:
-        active.progress_at = now + FIRST_PROGRESS
+        active.progress_at = now + PROGRESS_EVERY
         if not active.pod:
             live = await pods(world.cluster, ref.namespace, {"batch.kubernetes.io/job-name": ref.name})
             problem = await why_not_running(world.cluster, live)
@@ -132,9 +131,6 @@ async def _goes_on(world: World, active: ActiveRestore, ref: ObjectRef) -> Opera
             active.pod = running[-1]["metadata"]["name"] if running else ""
         if active.pod:
             await _tell_progress(world, active, ref)
-            since = active.restore.status.step_time or world.now()
-            elapsed = (world.now() - since) / timedelta(seconds=1)
-            active.progress_at = now + min(LONGEST_SILENCE, max(FIRST_PROGRESS, elapsed / 2))
     return Waiting("Starting", f"{ref} runs.", max(1.0, active.progress_at - now))
 
 
@@ -142,8 +138,9 @@ async def _tell_progress(world: World, active: ActiveRestore, ref: ObjectRef) ->
     try:
         log = await world.cluster.pod_log(ref.namespace, active.pod, tail_lines=5)
     except OperatorError:
-        return  # its node may be away: what counts is how the Job ends
-    if not log:
-        active.pod = ""
-    if (progress := backup_run.last_progress(log)) is not None:
-        await restore_status.progresses(world, active, progress)
+        log = ""  # its node may be away: what counts is how the Job ends
+    progress = backup_run.last_progress(log)
+    if progress is None or progress == active.restore.status.progress:
+        active.pod = ""  # it may have ended: another one may be at work by now
+        return
+    await restore_status.progresses(world, active, progress)

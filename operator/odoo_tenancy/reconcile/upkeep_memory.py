@@ -34,6 +34,15 @@ class Failure:
     """Seconds of a clock that never goes back: it rests until then."""
 
 
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing was due."""
+
+    reckoned_from: tuple[object, ...]
+    until: datetime
+    """If none of these changes: then the next turn comes."""
+
+
 @dataclass
 class Upkeep:
     """Nothing of it must outlast the operator: what is due is reckoned from what is stored."""
@@ -46,6 +55,8 @@ class Upkeep:
     _maintained: dict[Key, datetime] = field(default_factory=dict)
     looked: dict[Key, tuple[int, float, float]] = field(default_factory=dict)
     """By policy, of which generation: when it was last reckoned what is due, and when something will be next."""
+    idle: dict[Key, Idle] = field(default_factory=dict)
+    """By tenant, so that what a tenant has stored is gone through once for each change of it."""
 
     def begin(self, tenant: Key, pool: str, *, verifies: bool = False) -> None:
         """A Job for its repository is on its way. No await between the question and this.
@@ -90,6 +101,10 @@ class Upkeep:
         known = self._failures.get((tenant, what))
         return known is not None and now < known.until
 
+    def has_failed(self, tenant: Key) -> bool:
+        """Whether something of its repository's care did, and was not done since."""
+        return any(who == tenant for who, _ in self._failures)
+
     def failures(self, tenants: Set[Key]) -> list[tuple[Key, Failure]]:
         """Those of these tenants' repositories."""
         return [(key, failure) for (key, _), failure in self._failures.items() if key in tenants]
@@ -114,6 +129,7 @@ class Upkeep:
     def forget(self, tenant: Key) -> None:
         """It is gone."""
         self.end(tenant)
+        self.idle.pop(tenant, None)
         self._maintained.pop(tenant, None)
         for each in [each for each in self._failures if each[0] == tenant]:
             del self._failures[each]

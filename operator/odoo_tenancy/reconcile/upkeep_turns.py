@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from odoo_tenancy.api.errors import OperatorError
 from odoo_tenancy.api.meta import Key
@@ -12,7 +12,7 @@ from odoo_tenancy.reconcile import upkeep_due
 from odoo_tenancy.reconcile.backup_memory import PolicyState
 from odoo_tenancy.reconcile.memory import TenantRecord
 from odoo_tenancy.reconcile.report import Report
-from odoo_tenancy.reconcile.upkeep_memory import UPKEEP
+from odoo_tenancy.reconcile.upkeep_memory import UPKEEP, Idle
 from odoo_tenancy.reconcile.world import World
 
 CONDITION = "RepositoriesMaintained"
@@ -53,11 +53,32 @@ def _ask(world: World, state: PolicyState, tenants: Sequence[TenantRecord], seco
     for record in tenants:
         if not record.admitted or record.going or not world.options.serves(record.pool):
             continue
-        due = upkeep_due.due(state.policy, record, world.backups, world.policies, world.upkeep, now, seconds)
-        if due is not None:
+        if _is_due(world, state, record, now, seconds):
             world.enqueue(Key(UPKEEP, record.key.namespace, record.key.name))
         waits.append(upkeep_due.seconds_to_next(state.policy, record, now))
     return max(_LEAST, min(waits))
+
+
+def _is_due(world: World, state: PolicyState, record: TenantRecord, now: datetime, seconds: float) -> bool:
+    """Whether anything is for this repository. That nothing is holds until a turn comes, or what it was reckoned from
+    changes: a tenant may have hundreds of backups, and most days nothing becomes of them."""
+    policy, upkeep = state.policy, world.upkeep
+    given = (
+        policy.key,
+        policy.metadata.generation,
+        record.claim,
+        upkeep.last_maintained(record),
+        world.backups.changes(record.key),
+        world.policies.changes,
+    )
+    known = upkeep.idle.get(record.key)
+    if known is not None and known.reckoned_from == given and now < known.until:
+        return False
+    due = upkeep_due.due(policy, record, world.backups, world.policies, upkeep, now, seconds)
+    if due is None and not upkeep.has_failed(record.key):
+        until = now + timedelta(seconds=upkeep_due.seconds_to_next(policy, record, now))
+        upkeep.idle[record.key] = Idle(given, until)
+    return due is not None
 
 
 def _say_what_failed(world: World, tenants: Sequence[TenantRecord], report: Report) -> bool:

@@ -118,6 +118,15 @@ async def test_no_repository(odoo: SmallOdoo, storage: Storage) -> None:
     assert (await failure_of(odoo, storage)).reason == "RepositoryMissing"
 
 
+async def test_a_bucket_that_is_gone(odoo: SmallOdoo, s3: S3Process, tmp_path: Path) -> None:
+    """It isn't made anew, as nobody would look for what was in it."""
+    storage = Storage.new(s3, tmp_path, "gone")
+    failed = await failure_of(odoo, storage)
+    assert failed.reason in ("BucketMissing", "RepositoryMissing")
+    assert "bucket" in failed.message
+    assert "gone" not in [each["Name"] for each in s3.client().list_buckets()["Buckets"]]
+
+
 @pytest.fixture
 def outside() -> Iterator[Path]:
     """A folder that others may enter: pytest closes its own again and again."""

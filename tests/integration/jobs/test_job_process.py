@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.support.backups import Storage, backup_work, job_environment
+from tests.support.s3 import S3Process
+from tests.support.slow_proxy import SlowProxy
 from tests.support.small_odoo import SmallOdoo
 from tests.support.waiting import eventually
 
-from odoo_tenancy.api.backup_work import BackupOutcome
+from odoo_tenancy.api.backup_work import BackupOutcome, PrepareWork
 from odoo_tenancy.api.work import Progress
+from odoo_tenancy.desired.backup_jobs import GRACE_SECONDS
+from odoo_tenancy.jobs.prepare import prepare
 
 SOURCE = Path(__file__).parents[3] / "operator"
 SCRIPT = """
@@ -74,11 +81,7 @@ def test_a_failed_one(odoo: SmallOdoo, storage: Storage) -> None:
     assert job.outcome.snapshots is None
 
 
-async def test_one_that_is_told_to_stop(odoo: SmallOdoo, ready: Storage) -> None:
-    """In the middle of the dump: nothing of it runs on, no lock is left, and the end is told."""
-    odoo.grow(48)
-    job = JobProcess(odoo, ready)
-
+def until_it_dumps(odoo: SmallOdoo, job: JobProcess) -> None:
     def dumping() -> bool:
         found = odoo.connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'COPY public.bulk%%'"
@@ -88,6 +91,13 @@ async def test_one_that_is_told_to_stop(odoo: SmallOdoo, ready: Storage) -> None
         return bool(found and found[0]) or job.process.poll() is not None
 
     eventually(dumping, "pg_dump is in the middle of a table", pause=0.005)
+
+
+async def test_one_that_is_told_to_stop(odoo: SmallOdoo, ready: Storage) -> None:
+    """In the middle of the dump: nothing of it runs on, no lock is left, and the end is told."""
+    odoo.grow(48)
+    job = JobProcess(odoo, ready)
+    until_it_dumps(odoo, job)
     os.kill(job.process.pid, signal.SIGTERM)
     _, errors = job.process.communicate(timeout=60)
     assert job.process.returncode == 1, errors
@@ -95,3 +105,38 @@ async def test_one_that_is_told_to_stop(odoo: SmallOdoo, ready: Storage) -> None
     assert job.outcome.again
     assert await ready.repository().locks() == ()
     assert await ready.repository().snapshots() == ()
+
+
+@pytest.fixture
+def behind(s3: S3Process) -> Iterator[SlowProxy]:
+    """A way to the store that can be held up."""
+    proxy = SlowProxy(s3.port)
+    yield proxy
+    proxy.close()
+
+
+async def test_one_that_is_told_to_stop_while_the_store_never_answers(
+    odoo: SmallOdoo, s3: S3Process, behind: SlowProxy, tmp_path: Path
+) -> None:
+    """As at its deadline: it ends within the time that a kubelet gives it, with its last words. The lock that it could not
+    take away is taken for that of somebody who is gone before the next backup, which then is a good one."""
+    storage = Storage.new(replace(s3, port=behind.port), tmp_path)
+    await storage.repository().init()
+    odoo.grow(48)
+    job = JobProcess(odoo, storage)
+    until_it_dumps(odoo, job)
+    behind.silent()
+    os.kill(job.process.pid, signal.SIGTERM)
+    job.process.communicate(timeout=GRACE_SECONDS)
+    assert (job.process.returncode, job.outcome.reason) == (1, "Interrupted")
+    assert job.outcome.again
+
+    behind.well()
+    assert len(await storage.repository().locks()) == 1
+    gone = PrepareWork(repository=storage.place, pod_prefixes=(socket.gethostname()[:-1],))
+    await prepare(gone, environment=storage.environment, bucket=storage.bucket)
+    assert await storage.repository().locks() == ()
+    assert await storage.repository().snapshots() == ()
+    again = JobProcess(odoo, storage)
+    again.process.communicate(timeout=120)
+    assert again.outcome.reason == "Done"

@@ -182,6 +182,36 @@ async def test_a_backup_of_which_a_part_is_gone_is_told_once(sets: Sets) -> None
     assert (await sets.maintain({"last": 3})).broken == ("other-half",)
 
 
+@pytest.mark.parametrize("folder", ["index", "data"])
+async def test_of_what_is_damaged_nothing_goes_and_its_locks_last(sets: Sets, folder: str) -> None:
+    """An index or packs that somebody hid: prune removes nothing, and nothing that is left is unlocked meanwhile. Brought
+    back, it goes on."""
+    await sets.make("newest", HOUR)
+    await sets.make("old", 3 * DAY)
+    path, bucket = sets.storage.place.path, sets.storage.bucket
+    hidden = [each.key async for each in bucket.objects(f"{path}/{folder}/")]
+    for key in hidden:
+        await bucket.hide(key)
+    left = {each.key async for each in bucket.objects(f"{path}/data/")}
+    for _ in ("for the old one's sake", "and with nothing to forget"):
+        done = await sets.maintain({"last": 1}, immutability=THIRTY_DAYS)
+        assert done.reason in ("RepositoryDamaged", "RepositoryTampered"), done
+        assert (folder == "data") == (done.reason == "RepositoryTampered"), done
+        assert {each.key async for each in bucket.objects(f"{path}/data/")} == left
+    for key in left:
+        (version,) = [each.version async for each in bucket.versions(key)]
+        retention = await bucket.retention(key, version)
+        assert retention is not None
+        assert retention.until >= NOW + 30 * DAY
+
+    root = sets.storage.s3.client()
+    for key in hidden:
+        for each in root.list_object_versions(Bucket=sets.storage.bucket_name, Prefix=key)["DeleteMarkers"]:
+            root.delete_object(Bucket=sets.storage.bucket_name, Key=key, VersionId=each["VersionId"])
+    assert (await sets.maintain({"last": 1})).reason == "Done"
+    await sets.check_whole("newest")
+
+
 async def test_what_a_killed_run_had_half_removed_goes(sets: Sets) -> None:
     """It is nobody's attack, and would otherwise stay as what nobody can restore."""
     await sets.make("newest", HOUR)

@@ -112,6 +112,11 @@ class Backups:
             for live in self.stage.kube.list(api_version, kind, selector=selector)
         ]
 
+    def until_completed(self, name: str) -> Manifest:
+        live = self.until_phase(name, "Completed", "Failed")
+        assert live["status"]["phase"] == "Completed", live["status"]
+        return live
+
     def document(self, key: str) -> bytes:
         content: bytes = self.store.client().get_object(Bucket=PLAIN, Key=key)["Body"].read()
         return content

@@ -38,7 +38,7 @@ def test_an_outcome_always_fits_and_is_whole(message: str) -> None:
     assert bool(read.message) == bool(message)
 
 
-def test_progress_is_said_at_each_step_and_then_every_fifteen_seconds() -> None:
+def test_progress_is_said_at_each_step_and_then_every_ten_seconds() -> None:
     now, out = [0.0], io.StringIO()
     lines = ProgressLines(out, lambda: now[0])
     said = lines.of("database")
@@ -48,7 +48,7 @@ def test_progress_is_said_at_each_step_and_then_every_fifteen_seconds() -> None:
     lines.say("check")
     found = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [(each["step"], each["doneBytes"]) for each in found] == [
-        ("database", 0), ("database", 15), ("database", 30), ("check", 0),
+        ("database", 0), ("database", 10), ("database", 20), ("database", 30), ("check", 0),
     ]  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import Mock
@@ -21,6 +22,7 @@ from odoo_tenancy.api.verify_work import VerifyOutcome, VerifyWork
 from odoo_tenancy.cluster.children import Child
 from odoo_tenancy.cluster.objects import ObjectRef, Owner
 from odoo_tenancy.cluster.readiness import JobRun
+from odoo_tenancy.cluster.status import merged
 from odoo_tenancy.desired import labels, names
 from odoo_tenancy.reconcile import backup_begin, backup_health, backup_run
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
@@ -34,7 +36,7 @@ from odoo_tenancy.reconcile.backup_memory import (
 from odoo_tenancy.reconcile.backup_run import JobEnded
 from odoo_tenancy.reconcile.backup_work import BackupPlan
 from odoo_tenancy.reconcile.report import Finding, Report
-from odoo_tenancy.reconcile.tenant_backup import BackupReconciler
+from odoo_tenancy.reconcile.tenant_backup import STORING, BackupReconciler
 from odoo_tenancy.services.object_store import session_policy
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -162,6 +164,73 @@ def test_progress_is_the_last_line_that_is_one(log, percent):
 
 def test_a_log_without_progress_says_none():
     assert backup_run.last_progress("nothing\n{}\n") is None
+
+
+@dataclass
+class FakeRun:
+    """A Job that runs, as the API server would show it: a pod whose log grows by a line each ten seconds. By its clock an
+    hour takes no time."""
+
+    seconds: float = 0.0
+    names: tuple[str, ...] = ("first",)
+    dead: dict[str, int] = field(default_factory=dict)
+    """Pods whose log grows no more, and how many lines it has."""
+    status: Manifest = field(default_factory=dict)
+    reads: int = 0
+    told: list[tuple[float, int]] = field(default_factory=list)
+    """When something was written, and how many bytes it said were done."""
+
+    async def list(self, *_: Any, **__: Any) -> list[Manifest]:
+        return [
+            {"metadata": {"name": name, "namespace": "n"}, "status": {"phase": phase}}
+            for name in self.names
+            for phase in ["Failed" if name in self.dead else "Running"]
+        ]
+
+    async def pod_log(self, namespace: str, pod: str, *, tail_lines: int) -> str:
+        self.reads += 1
+        lines = self.dead.get(pod, int(self.seconds // 10))
+        return f'{{"step": "database", "doneBytes": {lines}, "totalBytes": 360}}\n'
+
+    async def patch_status(self, ref: ObjectRef, difference: Manifest) -> Manifest:
+        self.status = merged(self.status, difference)
+        self.told.append((self.seconds, self.status["progress"]["doneBytes"]))
+        body = backup("first", "Running", version=len(self.told) + 1, **self.status)
+        return {"apiVersion": "odootenancy.io/v1alpha1", "kind": "TenantBackup", **body}
+
+    async def goes_on(self, active: ActiveBackup, until: float) -> None:
+        """Looked at as often as it asks for, and at each of these seconds by whoever else woke it."""
+        world = SimpleNamespace(
+            seconds=lambda: self.seconds, now=lambda: NOW, cluster=self, backups=Backups()
+        )
+        while self.seconds < until:
+            said = await backup_run._goes_on(cast(Any, world), active, STORING, JOB.ref)
+            assert said.retry_after is not None
+            self.seconds += min(said.retry_after, 4.0)
+
+
+def running() -> ActiveBackup:
+    return ActiveBackup.of(
+        {"apiVersion": "odootenancy.io/v1alpha1", "kind": "TenantBackup", **backup("first", "Running")}
+    )
+
+
+async def test_progress_is_told_a_few_times_a_minute_for_as_long_as_it_runs() -> None:
+    run = FakeRun()
+    await run.goes_on(running(), 3600.0)
+    moments = [moment for moment, _ in run.told]
+    pauses = [later - moment for moment, later in pairwise(moments)]
+    assert 10 <= min(pauses) <= max(pauses) <= 20
+    assert run.told[-1][1] >= 356
+    assert run.reads <= 3600 / 15 + 1
+
+
+async def test_progress_is_that_of_the_pod_that_came_after_one_that_died() -> None:
+    run, active = FakeRun(), running()
+    await run.goes_on(active, 60.0)
+    run.names, run.dead = ("first", "second"), {"first": run.told[-1][1]}
+    await run.goes_on(active, 180.0)
+    assert run.told[-1][1] >= 15
 
 
 def pod(code: int, message: str) -> Manifest:

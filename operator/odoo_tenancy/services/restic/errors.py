@@ -110,7 +110,9 @@ _STORE: tuple[tuple[str, Callable[[str], OperatorError], str], ...] = (
 )
 _DAMAGED = re.compile(
     r"ciphertext verification failed|invalid data returned|hash mismatch|not found in (repository|index)"
-    r"|does not match id|unable to load (index|tree|blob)|checksum mismatch|pack .* is damaged",
+    r"|does not match id|unable to load (index|tree|blob)|checksum mismatch|pack .* is damaged"
+    # What prune finds before it removes anything.
+    r"|index is not complete|packs from index missing in repo|pack size does not match",
     re.IGNORECASE,
 )
 _COMMAND = re.compile(r"command failed: |failed to start command: ")

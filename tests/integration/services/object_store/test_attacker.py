@@ -7,14 +7,12 @@ import base64
 import hashlib
 import json
 import os
-import re
 import secrets
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,12 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.integration.services.object_store.conftest import MakeBucket, moment_between, restic
 from tests.support.s3 import LOCKED, Login, S3Process
+from tests.support.security_page import own_key_policy, table
 from tests.support.waiting import eventually
 
 from odoo_tenancy.api.verify_work import proven_key
 from odoo_tenancy.services.object_store import Purpose, session_policy
 
-PAGE = (Path(__file__).parents[4] / "docs" / "security-backups.md").read_text(encoding="utf-8")
 REFUSED = {
     "AccessDenied",
     "403",
@@ -187,28 +185,9 @@ ATTEMPTS = {
 WHO = ("session of the tenant", "policy's own key", "administrator's key")
 
 
-@cache
 def expected() -> dict[str, dict[str, str]]:
     """The table of the page: attempt, who, outcome."""
-    rows = [
-        [cell.strip() for cell in row.strip("| ").split(" | ")] for row in re.findall(r"^\| .*$", PAGE, re.M)
-    ]
-    heading = next(row for row in rows if row[0] == "attempt")
-    return {row[0]: dict(zip(heading[1:], row[1:], strict=True)) for row in rows[rows.index(heading) + 1 :]}
-
-
-def own_key_policy(prefix: str, principal: str = "") -> dict[str, Any]:
-    """That of the page; as a bucket's policy it names whom it is for."""
-    block, _ = re.findall(r"```json\n(.*?)```", PAGE, re.S)
-    for name, value in {"BUCKET": LOCKED, "PREFIX": prefix, "DAYS": "2", "MOST": "30"}.items():
-        block = block.replace(name, value)
-    found: dict[str, Any] = json.loads(block)
-    if principal:
-        for statement in found["Statement"]:
-            statement["Principal"] = {"AWS": [principal]}
-            # versitygw doesn't know the condition of locks.
-            statement.pop("Condition", None)
-    return found
+    return table("attempt")
 
 
 def login(server: S3Process, who: str, victim: Victim) -> Login:
@@ -317,7 +296,8 @@ async def test_yesterday_s_backup_after_an_attack(
     server: S3Process, make_bucket: MakeBucket, prefix: str, tmp_path: Path
 ) -> None:
     victim = Victim(server.client(), prefix)
-    path, saved = f"{prefix}/{victim.claims[0]}/restic", f"{prefix}/{victim.claims[0]}/as-of"
+    own, copy = f"{prefix}/{victim.claims[0]}", f"{prefix}/as-of/{victim.claims[0]}"
+    path, saved = f"{own}/restic", f"{copy}/restic"
     key, bucket = login(server, "policy's own key", victim), make_bucket(server)
     files = tmp_path / "filestore"
     files.mkdir()
@@ -329,7 +309,7 @@ async def test_yesterday_s_backup_after_an_attack(
     attack(server.client(key), f"{path}/")
     with pytest.raises(AssertionError):
         restic(server, server.root, path, "snapshots", folder=tmp_path)
-    copy_by_command(server, path, saved, moment)
+    copy_by_command(server, own, copy, moment)
     restic(server, server.root, saved, "check", "--read-data", folder=tmp_path)
     restic(server, server.root, saved, "restore", "latest", "--target", "restored", folder=tmp_path)
     for n in range(20):

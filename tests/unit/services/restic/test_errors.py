@@ -24,6 +24,8 @@ CASES = [
     (1, "tls: failed to verify certificate: x509: unknown authority", "StoreCertificateRefused", Refused),
     (1, "Storage backend has reached its minimum free drive threshold", "StoreFull", Unavailable),
     (1, "The difference between the request time and ours", "StoreClockSkewed", Refused),
+    (1, "index is not complete", "RepositoryDamaged", Refused),
+    (1, "packs from index missing in repo", "RepositoryDamaged", Refused),
     (1, "pack 5f: ciphertext verification failed", "RepositoryDamaged", Refused),
 ]
 
