@@ -125,7 +125,7 @@ def test_it_is_looked_for_where_its_policy_and_its_backups_say() -> None:
         backup("here", below=f"eu/{CLAIM}"),
         backup("before", below=f"old/{CLAIM}"),
         backup("at-the-top", below=CLAIM),
-        backup("of-a-former", below=f"eu/{OTHER}"),
+        backup("of-a-former", below=f"former/{OTHER}"),
     )
     places = ending(of_world(*bodies))._places()
     assert {(place.address.bucket, place.prefix) for place in places} == {
