@@ -51,14 +51,20 @@ def stored_tenant(
     put_repository(backups, claim, backup, tenant, bucket)
     backups.policy(**policy)
     backups.until_phase(backup, "Completed")
-    until_kept(backups, claim)
+    vault = secret_ref(OPERATOR_NAMESPACE, f"tenant-{claim}")
+    backups.stage.kube.until(vault, lambda v: "last-backup-policy" in v["data"], "has its policy", PATIENCE)
     return claim
 
 
 def until_kept(backups: Backups, claim: str) -> None:
-    """Its vault has what of its policy its end needs."""
-    vault = secret_ref(OPERATOR_NAMESPACE, f"tenant-{claim}")
-    backups.stage.kube.until(vault, lambda v: "last-backup-policy" in v["data"], "has it", PATIENCE)
+    """Its vault has what its end needs of its policy, and knows of its repository."""
+    prepared = "odootenancy.io/repository-prepared"
+    backups.stage.kube.until(
+        secret_ref(OPERATOR_NAMESPACE, f"tenant-{claim}"),
+        lambda v: "last-backup-policy" in v["data"] and prepared in v["metadata"]["annotations"],
+        "has both",
+        PATIENCE,
+    )
 
 
 def inventory(backups: Backups, bucket: str = PLAIN) -> dict[tuple[str, str], str]:

@@ -107,14 +107,15 @@ def test_of_what_is_locked_it_is_said_how_long_it_remains(
 ) -> None:
     """Also where a whole namespace goes: policy and Secrets first, and nothing can be said beside the tenant."""
     backups, before = Backups(tenants, minio), stage.inventory()
-    claim = stored_tenant(
-        backups,
-        "stored",
-        LOCKED,
-        store={"s3": {"bucket": LOCKED}},
-        immutability={"mode": "Governance", "period": "1d"},
-    )
-    whole = inventory(backups, LOCKED)
+    lock = {"mode": "Governance", "period": "1d"}
+    backups.policy(store={"s3": {"bucket": LOCKED}}, immutability=lock)
+    claim = backups.tenant()
+    attach(stage, claim, b"a file")
+    backups.create("stored")
+    live = backups.until_phase("stored", "Completed", "Failed")
+    assert live["status"]["phase"] == "Completed", live["status"]
+    until_kept(backups, claim)
+    whole = {key: tag for key, tag in inventory(backups, LOCKED).items() if tag != "marker"}
     stage.kube.delete(namespace_ref(backups.namespace))
     stage.kube.until_gone(tenants.ref("acme"), PATIENCE)
     stage.kube.until_gone(namespace_ref(backups.namespace))
