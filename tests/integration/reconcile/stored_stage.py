@@ -74,7 +74,7 @@ def inventory(backups: Backups, bucket: str = PLAIN) -> dict[tuple[str, str], st
         .get_paginator("list_object_versions")
         .paginate(Bucket=bucket, Prefix=f"{backups.namespace}/")
     )
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for page in pages:
         found |= {(each["Key"], each["VersionId"]): each["ETag"] for each in page.get("Versions", ())}
         found |= {(each["Key"], each["VersionId"]): "marker" for each in page.get("DeleteMarkers", ())}
