@@ -434,7 +434,8 @@ class DeletionSpec(ApiModel):
 
     policy: Literal["Retain", "Backup", "Delete"] = "Backup"
     """``Retain``: database and volume stay, marked with the claim; ``Backup``: a last backup, then delete;
-    ``Delete``: everything goes."""
+    ``Delete``: everything goes, and what is stored of its backups as far as immutability lets it, unless the annotation
+    ``odootenancy.io/keep-stored-backups: "true"`` keeps that."""
     protected: bool = False
     """Whether a DELETE is refused at admission."""
 

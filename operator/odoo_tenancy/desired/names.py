@@ -148,6 +148,11 @@ def maintenance(claim: str) -> str:
     return f"maintain-{claim[:_CLAIM_PART]}-{digest(claim, length=8)}"
 
 
+def former(claim: str) -> str:
+    """The ConfigMap, in the operator's namespace, that says what is still stored of a tenant that is gone."""
+    return f"former-{claim}"
+
+
 def search(claim: str, *what: str) -> str:
     """The Job, in the operator's namespace, that looks into a lost claim's repository; by what it is told."""
     return f"find-{claim[:_CLAIM_PART]}-{digest(claim, *what, length=8)}"

@@ -108,6 +108,14 @@ class Backups:
         """A tenant's, in no order."""
         return (self._records[key] for key in self._by_tenant.get(tenant, ()))
 
+    def with_claim(self, namespace: str, claim: str) -> tuple[BackupRecord, ...]:
+        """Those of one namespace that a tenant of this claim stored, whatever it was called. Looks at all of them."""
+        return tuple(
+            record
+            for record in self._records.values()
+            if record.claim == claim and record.key.namespace == namespace
+        )
+
     def unfinished(self) -> tuple[Key, ...]:
         """Those that something is left to do of."""
         return tuple(self._unfinished)

@@ -117,7 +117,7 @@ class Vault:
     last_backup: str = ""
     """The backup that its deletion waits for, as JSON; empty until one was begun. See ``last_backup.py``."""
     last_policy: str = field(default="", repr=False)
-    """What such a backup needs of the BackupPolicy and its Secrets, as JSON. See ``kept_policy.py``."""
+    """What its end needs of the BackupPolicy and its Secrets, as JSON. See ``kept_policy.py``."""
     server_password: str = field(default="", repr=False)
     """Of the admin of a PostgreSQL of the tenant's own that the operator made; empty where there is none."""
     redis_certificate: RedisCertificate | None = None

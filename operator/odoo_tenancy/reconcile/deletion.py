@@ -17,6 +17,7 @@ from odoo_tenancy.reconcile import (
     postgres_dedicated,
     postgres_own,
     restoring,
+    stored_backups,
     volumes,
 )
 from odoo_tenancy.reconcile.credentials import Vault, retain, retained_labels, secret, secret_name
@@ -28,6 +29,7 @@ from odoo_tenancy.reconcile.report import Report
 from odoo_tenancy.reconcile.restore_steps import STOPPED
 from odoo_tenancy.reconcile.result import Result
 from odoo_tenancy.reconcile.server_state import ServerState
+from odoo_tenancy.reconcile.stored_backups import StoredBackups
 from odoo_tenancy.reconcile.tenant_database import database_of, scratch_of
 from odoo_tenancy.reconcile.world import World, written
 from odoo_tenancy.services.postgres import PostgresServer, TenantDatabase
@@ -65,6 +67,9 @@ class Farewell:
         if kept_policy.takes_last_backup(self.tenant):
             for vault in vaults:
                 self.changes.extend(await LastBackup(self.world, self.tenant, vault).make())
+        elif self.tenant.spec.deletion.policy == "Delete":
+            for vault in vaults:
+                self.changes.extend(await StoredBackups(self.world, self.tenant, vault).erase())
         for vault in vaults:
             await self._settle(vault)
         kept = {self._vault_ref(vault) for vault in vaults}
@@ -266,6 +271,7 @@ async def _say(world: World, tenant: OdooTenant, manifest: Manifest, error: Oper
 def _forget(world: World, key: Key, tenant: OdooTenant) -> None:
     world.children.forget(owner_of(tenant))
     world.own_redis.pop(key, None)
+    stored_backups.forget(world, key)
     for other in world.tenants.forget(key):
         world.enqueue(other)
     pool = tenant.spec.pool_ref.name

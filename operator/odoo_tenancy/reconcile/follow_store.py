@@ -1,5 +1,6 @@
 """TenantBackups follow what is stored: an object whose backup was forgotten goes. The other way round nothing is done:
-deleting an object, a policy or a tenant removes nothing from the store."""
+deleting an object or a policy removes nothing from the store, nor does deleting a tenant, unless its ``deletion.policy`` is
+``Delete`` (``stored_backups.py``)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from odoo_tenancy.api.maintain_work import ForgottenBackups, forgotten_key
-from odoo_tenancy.api.meta import API_VERSION, Manifest
+from odoo_tenancy.api.meta import API_VERSION, Key, Manifest
 from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.reconcile.backup_memory import PolicyState
 from odoo_tenancy.reconcile.backup_policy import address_of
@@ -19,19 +20,17 @@ FAILED_KEPT = timedelta(days=30)
 """For which a record of a backup that failed and stored nothing stays."""
 
 
-async def objects_of(world: World, record: TenantRecord) -> list[Manifest]:
+async def objects_of(world: World, tenant: Key) -> list[Manifest]:
     """All TenantBackups of a tenant, afresh, by one list that the API server narrows down."""
-    selector = f"spec.tenantRef.name={record.key.name}"
-    return await world.cluster.list(
-        API_VERSION, "TenantBackup", record.key.namespace, field_selector=selector
-    )
+    selector = f"spec.tenantRef.name={tenant.name}"
+    return await world.cluster.list(API_VERSION, "TenantBackup", tenant.namespace, field_selector=selector)
 
 
 async def follow(world: World, record: TenantRecord, state: PolicyState) -> None:
     """After a maintenance: what it forgot goes, and old failures of which nothing was stored."""
     forgotten = await _forgotten(world, record, state)
     oldest = world.now() - FAILED_KEPT
-    for body in await objects_of(world, record):
+    for body in await objects_of(world, record.key):
         if _is_forgotten(body, forgotten) or _is_old_failure(body, oldest):
             metadata = body["metadata"]
             ref = ObjectRef(API_VERSION, "TenantBackup", metadata["namespace"], metadata["name"])

@@ -1,5 +1,6 @@
-"""What a last backup needs of a BackupPolicy, kept with the tenant's generated values in the operator's namespace: where a
-management namespace is deleted, policy and Secrets go first and the tenant last.
+"""What a tenant's end needs of a BackupPolicy, kept with the tenant's generated values in the operator's namespace: where a
+management namespace is deleted, policy and Secrets go first and the tenant last. A last backup is made by it
+(``last_backup.py``), or what is stored is erased (``stored_backups.py``).
 
 Of the recovery keys it has no more than what they open this one repository by.
 """
@@ -38,9 +39,14 @@ def takes_last_backup(tenant: OdooTenant) -> bool:
     return tenant.spec.deletion.policy == "Backup" and tenant.spec.backup is not None
 
 
+def is_needed(tenant: OdooTenant) -> bool:
+    """Whether the tenant's end will need its policy, as things are."""
+    return tenant.spec.deletion.policy != "Retain" and tenant.spec.backup is not None
+
+
 def with_policy(world: World, tenant: OdooTenant, vault: Vault) -> Vault:
-    """The vault with what a last backup would need now. What is kept stays while the policy can't be used."""
-    if not takes_last_backup(tenant):
+    """The vault with what the tenant's end would need now. What is kept stays while the policy can't be used."""
+    if not is_needed(tenant):
         return replace(vault, last_policy="") if vault.last_policy else vault
     state = usable(world, tenant)
     if state is not None:

@@ -32,6 +32,7 @@ from odoo_tenancy.reconcile import (
     rotation,
     route,
     scratch_database,
+    stored_backups,
     workload,
 )
 from odoo_tenancy.reconcile.admission import admit, find_pool
@@ -218,6 +219,7 @@ class TenantReconciler:
 
     async def _forget(self, key: Key) -> None:
         await self.world.own_servers.forget(key)
+        stored_backups.forget(self.world, key)
         record = self.world.tenants.get(key)
         self.world.own_redis.pop(key, None)
         if record is not None:

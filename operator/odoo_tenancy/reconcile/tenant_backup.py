@@ -105,6 +105,7 @@ class BackupReconciler:
             await hold.follow(self.world, ActiveBackup.of(manifest))
         except Waiting as error:
             return Result(requeue_after=error.retry_after)
+        self.world.enqueue(record.tenant)  # its deletion may wait for that
         return Result(gone=True, changes=("told the store of its hold",))
 
     async def _advance(self, active: ActiveBackup) -> None:

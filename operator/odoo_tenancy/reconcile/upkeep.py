@@ -19,12 +19,18 @@ from odoo_tenancy.cluster.objects import ObjectRef
 from odoo_tenancy.cluster.readiness import JobRun
 from odoo_tenancy.desired import backup_jobs, labels
 from odoo_tenancy.desired.backup_jobs import BackupJob
-from odoo_tenancy.reconcile import backup_begin, backup_run, backup_status, scratch_database, upkeep_due
+from odoo_tenancy.reconcile import (
+    at_work,
+    backup_begin,
+    backup_run,
+    backup_status,
+    scratch_database,
+    upkeep_due,
+)
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
 from odoo_tenancy.reconcile.backup_memory import PolicyState, record_of
 from odoo_tenancy.reconcile.backup_place import may_lie_here
 from odoo_tenancy.reconcile.backup_run import JobEnded
-from odoo_tenancy.reconcile.diagnosis import is_alive
 from odoo_tenancy.reconcile.follow_store import follow, objects_of
 from odoo_tenancy.reconcile.memory import TenantRecord
 from odoo_tenancy.reconcile.result import Result
@@ -226,7 +232,7 @@ class UpkeepReconciler:
         plan = UpkeepPlan(context, state, state.store)
         pods = await self._pods_at_work(record)
         if due.verify is None:
-            objects = await objects_of(world, record)
+            objects = await objects_of(world, record.key)
             here = (each for each in objects if self._may_lie_here(each, record, state))
             known = known_backups(here, plan.manifests)
             return backup_jobs.maintain(plan.context, plan.maintain(known, pods, world.now()))
@@ -250,13 +256,9 @@ class UpkeepReconciler:
         Raises:
             Waiting: ``RepositoryInUse``.
         """
-        selector = f"{labels.REPOSITORY}={record.claim}"
-        for job in await self.world.cluster.list("batch/v1", "Job", label_selector=selector):
-            if not _is_done(job):
-                name = f"{job['metadata']['namespace']}/{job['metadata']['name']}"
-                raise Waiting("RepositoryInUse", f"Job {name} is at work in the repository.", LOOK_AGAIN)
-        pods = await self.world.cluster.list("v1", "Pod", label_selector=selector)
-        return [pod["metadata"]["name"] for pod in pods if is_alive(pod)]
+        for name in await at_work.jobs(self.world.cluster, record.claim):
+            raise Waiting("RepositoryInUse", f"Job {name} is at work in the repository.", LOOK_AGAIN)
+        return [pod.name for pod in await at_work.pods(self.world.cluster, record.claim)]
 
     async def _begin(self, record: TenantRecord, job: BackupJob) -> None:
         """Job, what belongs to it, and off it goes. Killed in between, the Job is still suspended, and is made anew."""
@@ -277,10 +279,3 @@ class UpkeepReconciler:
             if owner.key == key:
                 await backup_run.clear_all_away(self.world, owner)
         self.world.upkeep.forget(tenant)
-
-
-def _is_done(job: Manifest) -> bool:
-    if job["metadata"].get("deletionTimestamp"):
-        return True  # its pods are listed too
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)

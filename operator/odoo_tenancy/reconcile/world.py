@@ -15,6 +15,7 @@ from odoo_tenancy.cluster.events import Events
 from odoo_tenancy.reconcile.active_backup import ActiveBackup
 from odoo_tenancy.reconcile.backup_memory import Backups, Buckets, CataloguePass, Policies
 from odoo_tenancy.reconcile.credentials import CredentialStore
+from odoo_tenancy.reconcile.erasing_memory import ErasingBackups
 from odoo_tenancy.reconcile.figures import DatabaseObserver
 from odoo_tenancy.reconcile.memory import OwnRedis, Pools, Tenants
 from odoo_tenancy.reconcile.report import is_problem
@@ -121,6 +122,8 @@ class World:
     """By claim: which repository was made with which keys, until the tenant's vault has it."""
     last_backups: dict[str, ActiveBackup] = field(default_factory=dict)
     """By claim: of tenants that are being deleted, as their vaults have them."""
+    erasing: dict[str, ErasingBackups] = field(default_factory=dict)
+    """By claim: how far what is stored of tenants that are being deleted was erased."""
     catalogues: dict[Key, CataloguePass] = field(default_factory=dict)
     """By policy: how far its store was gone through."""
     own_redis: dict[Key, OwnRedis] = field(default_factory=dict)

@@ -276,12 +276,18 @@ class Tenants:
         self.stage.kube.until_gone(self.ref(name))
         self.made.pop(name, None)
 
+    def keep_stored_backups(self, name: str) -> None:
+        """Whatever its end, and whether its store can be reached or not."""
+        mark = {"odootenancy.io/keep-stored-backups": "true"}
+        self.stage.kube.patch(self.ref(name), {"metadata": {"annotations": mark}}, manager="gitops")
+
     def clear(self) -> None:
-        """Delete all, with all their data."""
+        """Delete all, with all their data; what is stored elsewhere goes with the store."""
         kube = self.stage.kube
         for name in self.made:
             if kube.get(self.ref(name)) is not None:
                 self.change(name, deletion={"policy": "Delete", "protected": False})
+                self.keep_stored_backups(name)
                 kube.delete(self.ref(name))
         for name in self.made:
             kube.until_gone(self.ref(name))

@@ -72,10 +72,26 @@ class Bucket:
         digest = hashlib.sha256(content).hexdigest()
         return Document(key, digest, answer.get("VersionId", "null"), _date(answer))
 
-    async def hide(self, key: str) -> None:
+    async def hide(self, key: str) -> bool:
         """Take it away: in a bucket with versions they stay behind a delete marker, else it is gone. Fine if there is
-        none."""
-        await self._write(f"hide {key}", lambda s3: s3.delete_object(Bucket=self.name, Key=key))
+        none. Whether there is such a marker now."""
+        answer = await self._write(f"hide {key}", lambda s3: s3.delete_object(Bucket=self.name, Key=key))
+        return bool(answer.get("DeleteMarker") or answer.get("VersionId"))
+
+    async def remove(self, version: StoredVersion) -> None:
+        """This version, or this delete marker, for good; never by bypassing a lock. Fine if it is gone.
+
+        Raises:
+            ObjectLocked, StoreAccessDenied: a lock is in the way, or the key may only hide. Stores say either.
+        """
+        described = f"remove {version.key} version {version.version} in bucket {self.name}"
+        self._hook.before_write(described)
+        await self._ask(
+            f"remove a version of {version.key}",
+            lambda s3: s3.delete_object(Bucket=self.name, Key=version.key, VersionId=version.version),
+            missing=errors.is_missing_key,
+        )
+        self._hook.after_write(described)
 
     async def get_document(self, key: str, *, sha256: str = "", version: str = "") -> Document | None:
         """Read it; ``None`` where there is none, or a delete marker hides it.
@@ -240,12 +256,25 @@ class Bucket:
         answer = await self._ask(
             f"read the lock of {key}",
             lambda s3: s3.get_object_retention(Bucket=self.name, Key=key, VersionId=version),
-            missing=lambda error: errors.code_of(error) == "NoSuchObjectLockConfiguration",
+            missing=errors.is_without_lock,
         )
         said = (answer or {}).get("Retention", {})
         if not said.get("RetainUntilDate"):
             return None
         return Retention(_MODES[said["Mode"]], said["RetainUntilDate"])
+
+    async def legal_hold(self, key: str, version: str) -> bool:
+        """Whether somebody put this version under a legal hold, which has no end of its own; a policy never does.
+
+        Raises:
+            StoreAccessDenied: the key may not ask.
+        """
+        answer = await self._ask(
+            f"read the legal hold of {key}",
+            lambda s3: s3.get_object_legal_hold(Bucket=self.name, Key=key, VersionId=version),
+            missing=errors.is_without_lock,
+        )
+        return bool((answer or {}).get("LegalHold", {}).get("Status") == "ON")
 
     async def retain(self, key: str, version: str, retention: Retention) -> None:
         """Lock a version, or lock it for longer; never by bypassing the lock that it has.

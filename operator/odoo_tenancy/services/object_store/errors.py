@@ -103,8 +103,16 @@ _FULL = {
     "ServiceQuotaExceededException",
     "507",
 }
-# MinIO says InvalidRequest to what would shorten a lock, AWS and versitygw say AccessDenied.
+# MinIO says InvalidRequest to what would shorten a lock or remove a locked version, AWS and versitygw say AccessDenied.
 _LOCKED = {"ObjectLocked", "InvalidRetentionPeriod"}
+_LOCK_MAY_REFUSE = {"PutObjectRetention", "DeleteObject"}
+# Of one version that has no lock; and of a bucket that knows none, as AWS and MinIO, versitygw, and others have it.
+_WITHOUT_LOCK = {
+    "NoSuchObjectLockConfiguration",
+    "ObjectLockConfigurationNotFoundError",
+    "InvalidRequest",
+    "InvalidBucketState",
+}
 _UNSUPPORTED = {"NotImplemented", "MethodNotAllowed", "XNotImplemented", "501"}
 
 PERMISSIONS = {
@@ -115,6 +123,7 @@ PERMISSIONS = {
     "ListObjectsV2": "s3:ListBucket",
     "ListObjectVersions": "s3:ListBucketVersions",
     "GetObjectRetention": "s3:GetObjectRetention",
+    "GetObjectLegalHold": "s3:GetObjectLegalHold",
     "PutObjectRetention": "s3:PutObjectRetention",
     "GetBucketVersioning": "s3:GetBucketVersioning",
     "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
@@ -137,6 +146,11 @@ def code_of(error: BaseException) -> str:
 def is_missing_key(error: BaseException) -> bool:
     """Whether the service knows no such object, or it is hidden by a delete marker."""
     return code_of(error) in _MISSING_KEY
+
+
+def is_without_lock(error: BaseException) -> bool:
+    """Whether what was asked for its lock has none, or its bucket can't have any."""
+    return code_of(error) in _WITHOUT_LOCK or is_unsupported(error)
 
 
 def is_unsupported(error: BaseException) -> bool:
@@ -183,7 +197,7 @@ def _answered(address: BucketAddress, doing: str, error: boto.ClientError) -> Op
         return StoreClockSkewed(
             f"{where}: {said}: its clock and this one are too far apart. Set the clock that is wrong (NTP)."
         )
-    if code in _LOCKED or (code == "InvalidRequest" and error.operation_name == "PutObjectRetention"):
+    if code in _LOCKED or (code == "InvalidRequest" and error.operation_name in _LOCK_MAY_REFUSE):
         return ObjectLocked(f"{where}: {said}: a lock is in the way, which only time can lift.")
     if code in _DENIED or (status == 403 and not code):
         needed = PERMISSIONS.get(error.operation_name, error.operation_name)

@@ -27,14 +27,15 @@ class Holds:
         keys = [each.key async for each in self._bucket.objects(self._folder)]
         return frozenset(key[len(self._folder) :].removesuffix(_SUFFIX) for key in keys)
 
+    def key(self, backup: str) -> str:
+        """Where it is written that this one is held."""
+        return f"{self._folder}{backup}{_SUFFIX}"
+
     async def hold(self, backup: str) -> None:
         """From now on; more than once is once."""
         content = json.dumps({"schemaVersion": "1", "backup": backup, "hold": True})
-        await self._bucket.put_document(self._key(backup), content.encode())
+        await self._bucket.put_document(self.key(backup), content.encode())
 
     async def release(self, backup: str) -> None:
         """No more, whether it was or not."""
-        await self._bucket.hide(self._key(backup))
-
-    def _key(self, backup: str) -> str:
-        return f"{self._folder}{backup}{_SUFFIX}"
+        await self._bucket.hide(self.key(backup))

@@ -1,0 +1,82 @@
+"""Erase what is still stored of a tenant that is gone, as far as locks let it: for people, with an administrator's key,
+where the operator's own could only hide it, or when its locks have ended.
+
+Who may do it, the environment says, in AWS's own variables. docs/security-backups.md has the whole way. Whether the tenant
+lives, nobody asks here: the ConfigMap ``former-<claim>`` in the operator's namespace says whose it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from odoo_tenancy.api.errors import OperatorError, Refused
+from odoo_tenancy.api.work import StorePlace
+from odoo_tenancy.services.object_store import Bucket, BucketAddress
+from odoo_tenancy.services.object_store.erase import Erasure
+from odoo_tenancy.services.object_store.holds import Holds
+
+_CLAIM = re.compile(r"[0-9a-f]{32}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 1: something remains, or it was not erased; the same command goes on."""
+    chosen = _parser().parse_args(arguments)
+    place = StorePlace(
+        endpoint=chosen.endpoint, region=chosen.region, bucket=chosen.bucket, ca_file=chosen.ca_file
+    )
+    try:
+        erased = asyncio.run(_erase(place, chosen.prefix.strip("/"), chosen.claim))
+    except (OperatorError, OSError) as error:
+        print(f"Not all was erased: {error}", file=sys.stderr)
+        return 1
+    left = erased.remains
+    print(f"{erased.gone.objects} objects with {erased.gone.bytes} bytes erased; {left.objects} remain.")
+    if left.objects:
+        until = f", the last of them until {left.until:%Y-%m-%dT%H:%M:%SZ}" if left.until else ""
+        print(
+            f"{left.locked} are locked{until}, {left.on_hold} under a legal hold; {left.refused} the store lets nobody "
+            "with this key remove.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+async def _erase(place: StorePlace, prefix: str, claim: str) -> Erasure:
+    bucket = Bucket(BucketAddress.of(place, os.environ))
+    try:
+        held = await Holds(bucket, prefix, claim).names()
+        if held:
+            raise Refused("BackupsHeld", f"Held, and so nothing is erased: {', '.join(sorted(held))}.")
+        erasure = Erasure(bucket, prefix, claim, lambda: datetime.now(UTC))
+        await erasure.go_on(lambda: False)
+        return erasure
+    finally:
+        bucket.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m odoo_tenancy.jobs.erase", description=__doc__)
+    parser.add_argument("--endpoint", required=True, help="URL of the S3 service")
+    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--ca-file", default="", help="certificate authorities; default: those of the image")
+    parser.add_argument("--bucket", required=True)
+    parser.add_argument("--prefix", default="", help="of the BackupPolicy; default: none")
+    parser.add_argument("--claim", type=_claim, required=True, help="of the tenant: 32 hexadecimal digits")
+    return parser
+
+
+def _claim(text: str) -> str:
+    if not _CLAIM.fullmatch(text):
+        raise argparse.ArgumentTypeError("a claim has 32 hexadecimal digits")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

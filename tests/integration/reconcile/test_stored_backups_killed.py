@@ -1,0 +1,119 @@
+"""The operator killed before and after its writes while it erases what is stored of a tenant: the next one goes on, and
+nothing of that tenant remains, nor is anything of another's touched. ``SOAK=1``: at each of them; otherwise at a few."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from tests.integration.reconcile.backup_stage import Backups
+from tests.integration.reconcile.stage import Stage, Tenants
+from tests.integration.reconcile.stored_stage import former, inventory, put_repository
+from tests.support.life import Act, Life, StartProcess, When, distinct, successors
+from tests.support.operator_process import Death
+from tests.support.s3 import S3Process
+
+from odoo_tenancy.api.meta import API_VERSION
+from odoo_tenancy.cluster.objects import ObjectRef
+
+SOAK = os.environ.get("SOAK", "")
+"""A number: so many deaths, drawn; anything else: all."""
+DRAWN = 3
+POOL, NAMESPACE, NEIGHBOUR = "crasherase", "crash-erase", "0" * 31 + "2"
+
+
+@dataclass
+class Leaving:
+    """Tenants that come, are stored and go, one after the other."""
+
+    stage: Stage
+    backups: Backups
+    before: dict[str, set[str]] = field(default_factory=dict)
+    claim: str = ""
+
+    def acts(self, number: int) -> list[Act]:
+        return [
+            Act(f"create-{number}", self._create, self._is_ready),
+            Act(f"store-{number}", lambda: self._store(number), lambda: self._is_stored(number)),
+            Act(f"delete-{number}", self._delete, self._is_gone, self._check),
+        ]
+
+    def said(self) -> object:
+        return (self.stage.kube.get(self.backups.tenants.ref("acme")) or {}).get("status")
+
+    @property
+    def _policy(self) -> ObjectRef:
+        return ObjectRef(API_VERSION, "BackupPolicy", NAMESPACE, "gold")
+
+    def _create(self) -> None:
+        self.before = self.stage.inventory()
+        spec = {"poolRef": {"name": POOL}, "backup": {"policyRef": {"name": "gold"}}}
+        self.backups.tenants.create("acme", **spec, namespace="odoo-crash-erase")
+
+    def _is_ready(self) -> bool:
+        return self.backups.tenants.is_ready("acme")
+
+    def _store(self, number: int) -> None:
+        """A policy that is new is looked through for what has no object yet."""
+        self.claim = self.backups.tenants.claim("acme")
+        put_repository(self.backups, self.claim, f"stored-{number}")
+        self.backups.policy()
+
+    def _is_stored(self, number: int) -> bool:
+        live = self.stage.kube.get(self.backups.ref(f"stored-{number}")) or {}
+        return bool((live.get("status") or {}).get("phase") == "Completed")
+
+    def _delete(self) -> None:
+        self.stage.kube.delete(self.backups.tenants.ref("acme"))
+
+    def _is_gone(self) -> bool:
+        return self.stage.kube.get(self.backups.tenants.ref("acme")) is None
+
+    def _check(self) -> None:
+        assert self.stage.inventory() == self.before
+        left = inventory(self.backups)
+        assert [key for key, _ in left if self.claim in key] == []
+        assert [key for key, _ in left if NEIGHBOUR in key], "the neighbour's"
+        found = self.stage.kube.list(API_VERSION, "TenantBackup", NAMESPACE)
+        assert [b["metadata"]["name"] for b in found if b["metadata"]["name"].startswith("stored-")] == []
+        assert self.stage.kube.get(former(self.claim)) is None
+        self.stage.kube.delete(self._policy)
+        self.stage.kube.until_gone(self._policy)
+
+
+@pytest.fixture
+def begin(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProcess]:
+    with successors(stage.plane.kubeconfig, POOL, lambda: tmp_path_factory.mktemp("crash-erase")) as start:
+        yield start
+
+
+def test_killed_at_writes_of_an_erasure(stage: Stage, store: S3Process, begin: StartProcess) -> None:
+    backups = Backups(Tenants(stage, NAMESPACE), store)
+    stage.namespace(NAMESPACE)
+    stage.create_pool(POOL)
+    put_repository(backups, NEIGHBOUR, "of-a-neighbour", "neighbour")
+    leaving = Leaving(stage, backups)
+    calm = Life(leaving.acts(1), begin, leaving.said)
+    calm.live()
+    writes = [write for write in distinct(calm.writes)["delete-1"] if "stored-" not in write]
+    hidden = [write for write in writes if write.startswith("hide ")]
+    assert len(hidden) >= 7, writes
+    seed = random.randrange(2**32)
+    print(f"seed {seed}; {writes}")
+    whens: tuple[When, ...] = ("before", "after")
+    among = writes if SOAK else hidden
+    every = [Death(when, write) for write in among for when in whens]
+    number = (int(SOAK) if SOAK.isdigit() and int(SOAK) > 1 else len(every)) if SOAK else DRAWN
+    chosen = sorted(random.Random(seed).sample(every, number), key=every.index)
+    acts = leaving.acts(2)
+    disturbed = Life(acts, begin, leaving.said, {acts[-1].name: chosen})
+    disturbed.live()
+    print(disturbed.reached)
+    assert disturbed.reached, chosen
+    assert len(disturbed.reached) >= len(chosen) // 2, f"{disturbed.reached} of {chosen}"
+    stage.kube.delete(backups.ref("of-a-neighbour"))
+    begin(None)
+    stage.drop_pools([POOL])

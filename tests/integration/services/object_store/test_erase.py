@@ -1,0 +1,333 @@
+"""What is stored of a tenant taken away for good, on both servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.integration.services.object_store.conftest import MakeBucket
+from tests.integration.services.object_store.test_attacker import own_key_policy
+from tests.support.s3 import LOCKED, PLAIN, Login, S3Process
+from tests.support.waiting import eventually
+from tests.support.writes import Killed, Writes
+
+from odoo_tenancy.services.object_store import Bucket, Retention, StoreAccessDenied, StoreUnreachable
+from odoo_tenancy.services.object_store.erase import Erasure, Remains, days_until_cleaned
+from odoo_tenancy.services.object_store.holds import Holds
+
+NAMES = ("manifests/b-1.json", "manifests/b-2.json", "restic/config", "restic/data/ab/abcd", "restic/index/01",
+         "restic/keys/02", "restic/snapshots/03", "restic/locks/04")  # fmt: skip
+LEDGERS = (".json", ".forgotten.json", ".proven.json")
+VERSIONED = "versioned"
+"""A bucket with versions and without Object Lock."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def in_days(days: float) -> datetime:
+    return now().replace(microsecond=0) + timedelta(days=days)
+
+
+def never() -> bool:
+    """No look is long enough."""
+    return False
+
+
+@pytest.fixture
+def claim() -> str:
+    return secrets.token_hex(16)
+
+
+async def store(bucket: Bucket, prefix: str, claim: str, retention: Retention | None = None) -> None:
+    """A repository with what lies beside it; some objects in two versions, and one hidden, where there are versions."""
+    for name in NAMES:
+        await bucket.put_document(f"{prefix}/{claim}/{name}", name.encode(), retention)
+    await bucket.put_document(f"{prefix}/{claim}/restic/config", b"written over", retention)
+    await bucket.hide(f"{prefix}/{claim}/restic/locks/04")
+    for name in LEDGERS:
+        await bucket.put_document(f"{prefix}/ledgers/{claim}{name}", b"{}")
+
+
+def inventory(root: Any, bucket: str, prefix: str) -> dict[tuple[str, str], str]:
+    """Every version and every marker below a prefix, with what tells contents apart; by the administrator's hands."""
+    pages = root.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+    found = {}
+    for page in pages:
+        for each in page.get("Versions", ()):
+            found[each["Key"], each["VersionId"]] = each["ETag"]
+        for each in page.get("DeleteMarkers", ()):
+            found[each["Key"], each["VersionId"]] = "marker"
+    return found
+
+
+def seen(root: Any, bucket: str, prefix: str) -> set[str]:
+    """What a reader sees."""
+    found = root.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
+    return {each["Key"] for each in found}
+
+
+def versioned(root: Any) -> str:
+    """Made once for each server."""
+    try:
+        root.create_bucket(Bucket=VERSIONED)
+    except ClientError as error:
+        assert error.response["Error"]["Code"].startswith("BucketAlready")  # noqa: PT017 - by an earlier test
+    root.put_bucket_versioning(Bucket=VERSIONED, VersioningConfiguration={"Status": "Enabled"})
+    return VERSIONED
+
+
+@pytest.mark.parametrize("kind", ["plain", "versioned", "suspended"])
+async def test_nothing_of_it_remains_and_nothing_of_anybody_else_is_touched(
+    kind: str, server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    name = PLAIN if kind == "plain" else versioned(root)
+    bucket, neighbours = (
+        make_bucket(server, name),
+        (f"{claim[:-1]}{'0' if claim[-1] != '0' else '1'}", f"{claim}0"),
+    )
+    for other in neighbours:
+        await store(bucket, prefix, other)
+    await bucket.put_document(f"{prefix}/{claim}.json", b"of no tenant's: no slash follows")
+    before = inventory(root, name, prefix)
+    await store(bucket, prefix, claim)
+    if kind == "suspended":
+        root.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Suspended"})
+        await bucket.put_document(f"{prefix}/{claim}/restic/config", b"without a version")
+    assert len(inventory(root, name, prefix)) > len(before) + len(NAMES)
+    erasure = Erasure(bucket, prefix, claim, now)
+    assert await erasure.go_on(never)
+    assert inventory(root, name, prefix) == before
+    assert erasure.remains == Remains()
+    expected = {"plain": len(NAMES) - 1, "versioned": len(NAMES) + 1, "suspended": len(NAMES) + 2}
+    assert erasure.gone.objects == expected[kind] + len(LEDGERS)
+
+
+async def test_at_the_top_of_a_bucket(plain: Bucket, root: Any, claim: str) -> None:
+    await plain.put_document(f"{claim}/restic/config", b"1")
+    await plain.put_document(f"ledgers/{claim}.json", b"{}")
+    await plain.put_document(f"ledgers/{claim}0.json", b"another's")
+    assert await Erasure(plain, "", claim, now).go_on(never)
+    assert seen(root, PLAIN, claim) == set()
+    assert seen(root, PLAIN, f"ledgers/{claim}") == {f"ledgers/{claim}0.json"}
+    await plain.hide(f"ledgers/{claim}0.json")
+
+
+def test_nobody_is_no_tenant(plain: Bucket) -> None:
+    with pytest.raises(ValueError, match="all tenants' would go"):
+        Erasure(plain, "eu", "", now)
+
+
+async def test_what_is_locked_stays_until_then_and_is_hidden(
+    bucket: Bucket, root: Any, prefix: str, claim: str
+) -> None:
+    last = in_days(3)
+    await store(bucket, prefix, claim, Retention("Governance", in_days(2)))
+    await bucket.put_document(
+        f"{prefix}/{claim}/restic/data/cd/cdef",
+        b"x" * 100,
+        Retention("Compliance", now() + timedelta(seconds=40)),
+    )
+    root.put_object_legal_hold(
+        Bucket=LOCKED, Key=f"{prefix}/{claim}/restic/index/01", LegalHold={"Status": "ON"}
+    )
+    for version in root.list_object_versions(Bucket=LOCKED, Prefix=f"{prefix}/{claim}/restic/data/ab/")[
+        "Versions"
+    ]:
+        await bucket.retain(version["Key"], version["VersionId"], Retention("Governance", last))
+    locked = {
+        key: tag for key, tag in inventory(root, LOCKED, f"{prefix}/{claim}/").items() if tag != "marker"
+    }
+    erasure = Erasure(bucket, prefix, claim, now)
+    assert await erasure.go_on(never)
+    after = inventory(root, LOCKED, f"{prefix}/{claim}/")
+    assert {key: tag for key, tag in after.items() if tag != "marker"} == locked
+    assert seen(root, LOCKED, f"{prefix}/") == set()
+    found = erasure.remains
+    assert (found.until, found.on_hold, found.keys) == (last, 1, 1)
+    lock_free = found.objects - len(
+        locked
+    )  # of the ledgers, where the bucket's default retention holds for all
+    assert lock_free in (0, len(LEDGERS))
+    assert found.locked == len(locked) + (lock_free if found.refused == 0 else 0)
+    # Again, by somebody who has never heard of it: nothing is written any more.
+    writes = Writes()
+    again = Erasure(Bucket(bucket.address, writes), prefix, claim, now)
+    assert await again.go_on(never)
+    assert again.remains == found
+    assert [each for each in writes.descriptions if not each.startswith("remove ")] == []
+    assert inventory(root, LOCKED, f"{prefix}/{claim}/") == after
+
+
+async def test_when_the_locks_have_ended_it_goes(
+    server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    """By a command, as the page says; in a bucket whose default retention locks nothing anew."""
+    name = "endless"
+    try:
+        root.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    except ClientError as error:
+        assert error.response["Error"]["Code"].startswith("BucketAlready")  # noqa: PT017 - by an earlier test
+    bucket, until = make_bucket(server, name), in_days(1)
+    await store(bucket, prefix, claim, Retention("Governance", until))
+    await Holds(bucket, prefix, claim).hold("b-1")
+    held = by_command(server, name, prefix, claim)
+    assert (held.returncode, "b-1" in held.stderr) == (1, True)
+    assert f"{prefix}/{claim}/manifests/b-1.json" in seen(root, name, prefix)
+    await Holds(bucket, prefix, claim).release("b-1")
+    early = by_command(server, name, prefix, claim)
+    assert early.returncode == 1, early.stdout
+    assert f"the last of them until {until:%Y-%m-%dT%H:%M:%SZ}" in early.stderr
+    end = now().replace(microsecond=0) + timedelta(seconds=3)
+    for (key, version), tag in inventory(root, name, prefix).items():
+        if tag != "marker":
+            root.put_object_retention(
+                Bucket=name, Key=key, VersionId=version, BypassGovernanceRetention=True,
+                Retention={"Mode": "GOVERNANCE", "RetainUntilDate": end},
+            )  # fmt: skip
+    eventually(lambda: now() > end + timedelta(seconds=1), "the locks end", pause=0.2)
+    late = by_command(server, name, prefix, claim)
+    assert (late.returncode, late.stderr) == (0, "")
+    assert inventory(root, name, prefix) == {}
+
+
+def by_command(server: S3Process, bucket: str, prefix: str, claim: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable, "-m", "odoo_tenancy.jobs.erase", "--endpoint", server.endpoint, "--bucket", bucket,
+        "--ca-file", str(server.ca_file), "--prefix", prefix, "--claim", claim,
+    ]  # fmt: skip
+    told = {**os.environ, **server.root.environment}
+    return subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+
+
+def own_key(server: S3Process, bucket: str, prefix: str) -> Login:
+    """The policy's own, as the page has it: it may hide, and remove no version."""
+    if server.program == "minio":
+        return server.assume(_of_bucket(own_key_policy(prefix), bucket))
+    policy = _of_bucket(own_key_policy(prefix, server.writer.access_key_id), bucket)
+    server.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    return server.writer
+
+
+def _of_bucket(policy: Mapping[str, Any], bucket: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(policy).replace(f":::{LOCKED}", f":::{bucket}"))
+    return found
+
+
+async def test_a_key_that_may_only_hide_hides_all_of_it(
+    server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    name = versioned(root)
+    await store(make_bucket(server, name), prefix, claim)
+    there = {key: tag for key, tag in inventory(root, name, prefix).items() if tag != "marker"}
+    weak = make_bucket(server, name, own_key(server, name, prefix))
+    erasure = Erasure(weak, prefix, claim, now)
+    assert await erasure.go_on(never)
+    after = inventory(root, name, prefix)
+    assert {key: tag for key, tag in after.items() if tag != "marker"} == there
+    assert seen(root, name, prefix) == set()
+    found = erasure.remains
+    assert (found.objects, found.refused, found.locked, found.keys) == (len(there), len(there), 0, 1)
+    assert erasure.gone.objects == 0
+    strong = Erasure(make_bucket(server, name), prefix, claim, now)
+    assert await strong.go_on(never)
+    assert inventory(root, name, prefix) == {}
+
+
+async def test_a_key_that_may_not_even_hide_is_told_what_it_lacks(
+    server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    name = versioned(root)
+    await store(make_bucket(server, name), prefix, claim)
+    there = inventory(root, name, prefix)
+    weak = make_bucket(server, name, without_delete(server, name, prefix))
+    with pytest.raises(StoreAccessDenied, match="s3:DeleteObject"):
+        await Erasure(weak, prefix, claim, now).go_on(never)
+    assert inventory(root, name, prefix) == there
+
+
+def without_delete(server: S3Process, bucket: str, prefix: str) -> Login:
+    if server.program == "minio":
+        policy = _of_bucket(own_key_policy(prefix), bucket)
+    else:
+        policy = _of_bucket(own_key_policy(prefix, server.writer.access_key_id), bucket)
+    for statement in policy["Statement"]:
+        statement["Action"] = [each for each in statement["Action"] if each != "s3:DeleteObject"]
+    if server.program == "minio":
+        return server.assume(policy)
+    server.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    return server.writer
+
+
+async def test_killed_at_each_write_the_next_one_ends_it(
+    server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    name = versioned(root)
+    calm = Writes()
+    await store(make_bucket(server, name), prefix, claim)
+    await Erasure(make_bucket(server, name, hook=calm), prefix, claim, now).go_on(never)
+    manifests = [n for n, each in enumerate(calm.descriptions) if "/manifests/" in each]
+    ledgers = [n for n, each in enumerate(calm.descriptions) if "/ledgers/" in each]
+    assert manifests
+    assert ledgers
+    assert manifests == list(range(len(manifests))), "first what looks like a backup"
+    assert min(ledgers) == len(calm.descriptions) - len(ledgers), "last what the operator knows of it"
+    for die_at in range(1, calm.calls, 5):
+        await store(make_bucket(server, name), prefix, claim)
+        with pytest.raises(Killed):
+            await Erasure(make_bucket(server, name, hook=Writes(die_at=die_at)), prefix, claim, now).go_on(
+                never
+            )
+        assert await Erasure(make_bucket(server, name), prefix, claim, now).go_on(never)
+        assert inventory(root, name, prefix) == {}
+
+
+async def test_it_goes_on_in_the_next_look_and_after_the_store_was_away(
+    server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    bucket = make_bucket(server, PLAIN)
+    await store(bucket, prefix, claim)
+    erasure, asked = Erasure(bucket, prefix, claim, now), iter((False, False, True))
+    assert not await erasure.go_on(lambda: next(asked))
+    assert 0 < erasure.gone.objects < len(NAMES)
+    assert not seen(root, PLAIN, f"{prefix}/{claim}/manifests/")
+    assert seen(root, PLAIN, f"{prefix}/{claim}/restic/data/")
+    server.stop()
+    try:
+        with pytest.raises(StoreUnreachable):
+            await erasure.go_on(never)
+    finally:
+        server.start()
+    assert await erasure.go_on(never)
+    assert inventory(root, PLAIN, prefix) == {}
+    assert erasure.gone.objects == len(NAMES) - 1 + len(LEDGERS)
+
+
+async def test_when_former_versions_go_the_buckets_rules_say(
+    minio: S3Process, make_bucket: MakeBucket, prefix: str
+) -> None:
+    root = minio.client()
+    bucket = make_bucket(minio, versioned(root))
+    assert await days_until_cleaned(bucket, f"{prefix}/a/") is None
+    rules = [
+        {"ID": name, "Status": "Enabled", "Filter": {"Prefix": below},
+         "NoncurrentVersionExpiration": {"NoncurrentDays": days}}
+        for name, below, days in (
+            ("all", f"{prefix}/", 30), ("a part", f"{prefix}/a/restic/data/", 3), ("b", f"{prefix}/b/", 7),
+        )
+    ]  # fmt: skip
+    root.put_bucket_lifecycle_configuration(Bucket=VERSIONED, LifecycleConfiguration={"Rules": rules})
+    try:
+        assert await days_until_cleaned(bucket, f"{prefix}/a/") == 30
+        assert await days_until_cleaned(bucket, f"{prefix}/b/") == 7
+    finally:
+        root.delete_bucket_lifecycle(Bucket=VERSIONED)
