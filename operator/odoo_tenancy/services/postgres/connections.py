@@ -127,14 +127,23 @@ class Connections:
             await asyncio.gather(watch, return_exceptions=True)
 
     async def _hang_up_when_silent(self) -> None:
-        """Ask the server something now and then, until it gives no answer."""
-        with suppress(OperatorError, psycopg.Error):
-            while True:
-                await asyncio.sleep(self._statement_timeout)
-                async with self.admin() as connection:
-                    await connection.execute("SELECT 1")
+        """Ask the server something now and then, until it gives no answer; that it refuses is one."""
+        while True:
+            await asyncio.sleep(self._statement_timeout)
+            if not await self._answers():
+                break
         for connection in self._long:
             _hang_up(connection)
+
+    async def _answers(self) -> bool:
+        try:
+            async with self.admin() as connection:
+                await connection.execute("SELECT 1")
+        except OperatorError as error:
+            return error.reason != "PostgresUnreachable"
+        except psycopg.Error as error:
+            return error.sqlstate is not None
+        return True
 
     async def _open(self, address: PostgresAddress) -> Connection:
         conninfo = make_conninfo(**address.connection_parameters(self._ca_file, self._statement_timeout))

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tests.integration.services.object_store.conftest import MakeBucket
-from tests.integration.services.object_store.test_attacker import own_key_policy
 from tests.support.s3 import LOCKED, PLAIN, Login, S3Process
+from tests.support.security_page import own_key_policy
 from tests.support.waiting import eventually
 from tests.support.writes import Killed, Writes
 
