@@ -50,9 +50,14 @@ async def address(
         Unavailable: ``AuthorityMissing``: a tenant that runs must not be given a configuration without it.
     """
     postgres.peers = (desired.peer(where),)
-    if not _is_ours(world, tenant, ObjectRef("v1", "Namespace", "", where)):
+    if not has_namespace(world, tenant, where):
         return None
     return await published(world, tenant, where, vault)
+
+
+def has_namespace(world: World, tenant: OdooTenant, where: str) -> bool:
+    """Whether the namespace is there, and this tenant's."""
+    return _owner(world, ObjectRef("v1", "Namespace", "", where)) == owner_of(tenant)
 
 
 async def published(world: World, tenant: OdooTenant, where: str, vault: Vault) -> PostgresAddress | None:
@@ -246,10 +251,6 @@ def _instances(world: World, where: str) -> Instances | None:
 
 def _where(look: Look) -> str:
     return desired.data_namespace(look.tenant, look.pool.facts.pool.spec.namespace)
-
-
-def _is_ours(world: World, tenant: OdooTenant, ref: ObjectRef) -> bool:
-    return _owner(world, ref) == owner_of(tenant)
 
 
 def _owner(world: World, ref: ObjectRef) -> Owner | None:

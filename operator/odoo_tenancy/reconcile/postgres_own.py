@@ -6,7 +6,7 @@ Everything else about its database is done by the same stages as on a pool's ser
 
 from __future__ import annotations
 
-from odoo_tenancy.api.errors import OperatorError, Refused, Waiting
+from odoo_tenancy.api.errors import OperatorError, Refused, Unavailable, Waiting
 from odoo_tenancy.api.tenant import ExternalDatabase, OdooTenant
 from odoo_tenancy.desired import dedicated_postgres, names
 from odoo_tenancy.desired.budget import OPERATOR_CONNECTIONS, own_server_need
@@ -119,10 +119,27 @@ async def at_the_end(world: World, tenant: OdooTenant) -> ServerState | None:
 
 
 async def made_at_the_end(world: World, tenant: OdooTenant, where: str, vault: Vault) -> ServerState | None:
-    """The same of a server that the operator made, in the namespace ``where``; ``None`` where it never answered."""
+    """The same of a server that the operator made, in the namespace ``where``.
+
+    Returns:
+        ``None``: nothing was made there, or it is the tenant's no more.
+
+    Raises:
+        Unavailable: ``AuthorityMissing``: who may log in there can't be put out.
+    """
     postgres = world.own_servers.of(tenant.key, tenant.spec.pool_ref.name)
     await _find_made(world, tenant, postgres, where, vault)
-    return postgres if postgres.server is not None and vault.login_password_set else None
+    if not vault.login_password_set:
+        return None
+    if postgres.server is None and postgres_dedicated.has_namespace(world, tenant, where):
+        raise Unavailable(
+            "AuthorityMissing",
+            f"The Secret in namespace {where} by which the tenant's PostgreSQL is trusted is gone, so that its logins "
+            "can't be closed before it is left: it is waited for. CloudNativePG makes it again; or set "
+            "spec.deletion.policy to Delete, which takes the server away.",
+            10.0,
+        )
+    return postgres if postgres.server is not None else None
 
 
 async def taken_back(

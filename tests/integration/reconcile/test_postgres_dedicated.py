@@ -27,7 +27,7 @@ from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.objects import ObjectRef
 
 POOL = "clustered"
-NAMES = ("acme", "gone", "kept", "other", "squat")
+NAMES = ("acme", "gone", "kept", "closing", "other", "squat")
 ADDRESS = "127.0.0.77"
 DEDICATED = {"placement": "Dedicated", "dedicated": {"instances": 2, "storage": "1Gi"}}
 
@@ -68,7 +68,7 @@ def fake(stage: Stage, server: PostgresProcess) -> FakeCloudNativePG:
 @pytest.fixture(scope="module")
 def clustered(
     stage: Stage, server: PostgresProcess, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
+) -> Iterator[OperatorProcess]:
     """An operator of its own that knows these names, in a cluster that serves no Cluster yet."""
     stage.kube.apply(api_server())
     stage.create_pool(POOL)
@@ -79,13 +79,13 @@ def clustered(
         hosts=HOSTS,
         RESYNC="2",
     )
-    yield
+    yield operator
     stage.drop_pools([POOL])
     operator.close()
 
 
 @pytest.fixture(scope="module")
-def tenants(stage: Stage, clustered: None, server: PostgresProcess) -> Iterator[Tenants]:
+def tenants(stage: Stage, clustered: OperatorProcess, server: PostgresProcess) -> Iterator[Tenants]:
     tenants = Tenants(replace(stage, postgres=server), POOL)
     stage.namespace(POOL)
     yield tenants
@@ -268,6 +268,29 @@ def forget(own: Stage, claim: str) -> None:
     for role in sorted((r for r in own.roles() if claim in r), key=len, reverse=True):
         own.query(f"DROP OWNED BY {role}")
         own.query(f"DROP ROLE {role}")
+
+
+def test_a_server_is_not_left_before_its_logins_are_closed(
+    stage: Stage, tenants: Tenants, clustered: OperatorProcess, fake: FakeCloudNativePG, acme: str
+) -> None:
+    """By an operator that has not reached it before, while the Secret that says how is away."""
+    create(tenants, "closing", deletion={"policy": "Retain"})
+    claim = bring(tenants, fake, "closing")
+    where = data_namespace("closing")
+    clustered.close()
+    stage.kube.delete(ObjectRef("v1", "Secret", where, "postgres-ca"))
+    stage.kube.delete(tenants.ref("closing"))
+    clustered.start()
+    tenants.until_condition("closing", "Ready", "False", "AuthorityMissing")
+    can_log_in = "SELECT bool_or(rolcanlogin) FROM pg_roles WHERE rolname ~ %s"
+    assert tenants.stage.query(can_log_in, claim) == [(True,)]
+    fake.brings(where)
+    tenants.delete("closing")
+    assert tenants.stage.query(can_log_in, claim) == [(False,)]
+    assert "odootenancy.io/retained-since" in stage.kube.live(cluster_ref(where))["metadata"]["annotations"]
+    stage.kube.delete(namespace_ref(where))
+    fake.brings(data_namespace("acme"))
+    forget(tenants.stage, claim)
 
 
 @pytest.fixture(scope="module")
