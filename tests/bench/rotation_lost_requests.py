@@ -8,7 +8,7 @@ from collections import Counter
 
 from tests.bench.figures import Figure
 from tests.bench.local import NAMESPACE, stage
-from tests.support.load import RATE, SLOW_SECONDS, Rotated, rotate_under_load
+from tests.support.load import SLOW_SECONDS, Rotated, rotate_under_load
 
 NAME = "rotated"
 ROOM = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "2", "memory": "3Gi"}}
@@ -28,7 +28,7 @@ def _figures(done: Rotated) -> list[Figure]:
     sent = Counter(request.kind for request in done.requests)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sent.items())
     details = {
-        "sent": f"{len(done.requests)}: {kinds}; {RATE:.0f} a second",
+        "sent": f"{len(done.requests)}: {kinds}; {done.rate:.1f} quick ones a second",
         "in flight across the switch": f"{done.across} of {SLOW_SECONDS} s each",
         "logins before and after": " and ".join(role[-1:] for role in done.logins),
         "problems": [f"{r.kind} after {r.began - done.began:.1f} s: {r.problem}" for r in done.lost[:5]],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.support.load import rotate_under_load
+from tests.support.load import RATE, rotate_under_load
 from tests.support.tenants import NAMESPACE, Tenants
 
 ROOM = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "2", "memory": "3Gi"}}
@@ -24,6 +24,8 @@ async def test_credentials_change_and_no_request_is_lost(tenants: Tenants) -> No
     assert done.missing == 0, "what was acknowledged is there"
     assert done.across > 0, "nothing was in flight: the test shows nothing"
     assert counts["write"] > 200
+    assert abs(counts["write"] - counts["read"]) <= 1
+    assert done.rate > 0.9 * RATE
     former, login = done.logins
     assert len(former.split()) == len(login.split()) == 1
     assert former != login

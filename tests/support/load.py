@@ -110,6 +110,12 @@ class Rotated:
         """Requests that failed."""
         return tuple(request for request in self.requests if request.problem)
 
+    @property
+    def rate(self) -> float:
+        """Quick requests a second that were really sent, from the first to the last."""
+        began = sorted(request.began for request in self.requests if request.kind != "slow")
+        return (len(began) - 1) / (began[-1] - began[0])
+
 
 @dataclass(frozen=True)
 class Tenant:
