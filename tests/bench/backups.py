@@ -25,12 +25,12 @@ from tests.bench.big_tenant import FILES, BigTenant
 from tests.bench.figures import Figure
 from tests.bench.local import REPEATS
 from tests.bench.process import ROOT
-from tests.support.backups import Storage, backup_work, job_environment
+from tests.support.backups import Storage, backup_work, job_environment, manifest_of
 from tests.support.postgres import PostgresProcess, installed_versions, running_postgres
 from tests.support.s3 import REGION, S3Process, running_minio
 from tests.support.small_odoo import SmallOdoo, small_odoo
 
-from odoo_tenancy.api.backup_work import BackupOutcome
+from odoo_tenancy.api.backup_work import DUMP, BackupOutcome
 from odoo_tenancy.api.meta import ApiModel
 from odoo_tenancy.api.restore_work import RestoreOutcome, RestoreWork
 from odoo_tenancy.api.verify_work import VerifyOutcome, VerifyWork
@@ -54,6 +54,20 @@ _RESTORE = """
 "$PYTHON" -m tests.bench.s3_pipe get "$BUCKET" "$PLACE/files.zst" | zstd -q -d | tar -C "$FILES" -x
 wait %1
 """
+_RESTIC = 'restic -q --no-lock --no-cache --cacert "$AWS_CA_BUNDLE"'
+_LOADS = {
+    "file": f'''
+        {_RESTIC} restore "$DUMP:/" --target "$SCRATCH/file"
+        pg_restore -j2 --no-owner -d "$DSN" "$SCRATCH/file/{DUMP}"''',
+    "pipe": f'''{_RESTIC} dump "$DUMP" "/{DUMP}" | pg_restore --no-owner -d "$DSN"''',
+    "folder": f'''
+        {_RESTIC} restore "latest:$SCRATCH/folder" --tag folder --target "$SCRATCH/back"
+        pg_restore -j2 --no-owner -d "$DSN" "$SCRATCH/back"''',
+}
+"""How a stored dump gets into a database: ours, through a pipe, and one of ``pg_dump -Fd``."""
+_STORE_FOLDER = f'''
+    pg_dump -Fd -Z0 -j2 -d "$DSN" -f "$SCRATCH/folder"
+    {_RESTIC.replace("--no-lock ", "")} backup --tag folder "$SCRATCH/folder"'''
 
 Left = TypeVar("Left", bound=ApiModel)
 
@@ -105,6 +119,7 @@ class Rounds:
     first: list[tuple[Ours, Theirs]] = field(default_factory=list)
     again: list[tuple[Ours, Theirs]] = field(default_factory=list)
     restore: list[tuple[Ours, Cost]] = field(default_factory=list)
+    loads: list[Mapping[str, Cost]] = field(default_factory=list)
     verify: list[Ours] = field(default_factory=list)
 
 
@@ -174,6 +189,24 @@ class Bench:
         name = f"{self.odoo.name}_theirs"
         with self._database(name):
             return self._shell(_RESTORE, name, FILES=str(self._folder("theirs")))
+
+    def loads(self) -> dict[str, Cost]:
+        """The dump into a new database by each way, and nothing compared."""
+        assert self.made is not None
+        document = asyncio.run(manifest_of(self.made, self.storage))
+        place = self.storage.place
+        restic = {
+            "DUMP": document.snapshots.database,
+            "RESTIC_REPOSITORY": f"s3:{place.store.endpoint}/{place.store.bucket}/{place.path}",
+            "RESTIC_PASSWORD_FILE": place.password_file,
+        }
+        self._shell(_STORE_FOLDER, self.odoo.name, **restic)
+        costs = {}
+        for way, script in _LOADS.items():
+            name = f"{self.odoo.name}_{way}"
+            with self._database(name):
+                costs[way] = self._shell(script, name, **restic)
+        return costs
 
     def verify(self) -> Ours:
         """All of the dump and of the files, of which nothing was proven before; of the rest of the repository what a
@@ -264,6 +297,7 @@ def _round(bench: Bench, rounds: Rounds) -> None:
     tenant.change()
     rounds.again.append((bench.backup("again"), bench.script()))
     rounds.restore.append((bench.restore(), bench.restore_by_script()))
+    rounds.loads.append(bench.loads())
     rounds.verify.append(bench.verify())
 
 
@@ -327,6 +361,16 @@ def _restores(rounds: Rounds) -> list[Figure]:
     }
     return [
         Figure("restore/seconds", restore, "of download and pg_restore -j2", RESTORE_LIMIT, details),
+        *(
+            Figure(
+                f"restore/from-a-{way}",
+                median(each[way].seconds / each["file"].seconds for each in rounds.loads),
+                "of a file and pg_restore -j2",
+                None,
+                {each: [str(costs[each]) for costs in rounds.loads] for each in ("file", way)},
+            )
+            for way in ("pipe", "folder")
+        ),
         Figure("verify/seconds", verify, "of our restore", VERIFY_LIMIT, verified),
     ]
 
