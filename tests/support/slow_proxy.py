@@ -29,7 +29,7 @@ class SlowProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def slow(self, bytes_per_second: float) -> None:
-        """From now on, all connections and both directions together. None: it accepts, and nothing passes."""
+        """From now on, all connections and both directions together."""
         self._rate = bytes_per_second
 
     def silent(self) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from odoo_tenancy.api.restore_work import ArchiveWork
 from odoo_tenancy.api.types import parse_quantity
-from odoo_tenancy.api.work import STORE_CA_FILE, DatabasePlace, StorePlace
+from odoo_tenancy.api.work import STORE_CA_FILE, StorePlace
 from odoo_tenancy.desired.backup_jobs import POSTGRES_CA_FILE, SCRATCH, BackupJob, Run, in_tenant
 from odoo_tenancy.desired.context import Peer, TenantContext
-from odoo_tenancy.desired.restore_jobs import FILESTORES, MadeFor, Target
+from odoo_tenancy.desired.restore_jobs import FILESTORES, MadeFor, Target, database_place
 
 TIMEOUT_SECONDS = 4 * 3600
 """There is no policy that could say it: as long as a policy allows where it says nothing."""
@@ -43,16 +43,7 @@ def archive(ctx: TenantContext, made_for: MadeFor, source: ArchiveSource, target
         restore=made_for.uid,
         store=source.store,
         key=source.key,
-        database=DatabasePlace.model_validate(
-            {
-                "host": ctx.database_host,
-                "port": ctx.database_port,
-                "user": target.user,
-                "name": target.database,
-                "ssl_mode": ctx.database_tls,
-                "ca_file": POSTGRES_CA_FILE if ctx.postgres_ca is not None else "",
-            }
-        ),
+        database=database_place(ctx, target),
         filestores=FILESTORES,
         folder=target.folder,
         largest_archive_bytes=int(scratch),

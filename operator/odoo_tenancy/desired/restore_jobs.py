@@ -90,8 +90,9 @@ def restore(
     return in_tenant(ctx, run, "restore", filestore="write", scratch=True)
 
 
-def _work(ctx: TenantContext, made_for: MadeFor, source: Source, target: Target) -> RestoreWork:
-    database = {
+def database_place(ctx: TenantContext, target: Target) -> DatabasePlace:
+    """The target's database, as a Job of the tenant gets there."""
+    place = {
         "host": ctx.database_host,
         "port": ctx.database_port,
         "user": target.user,
@@ -99,13 +100,17 @@ def _work(ctx: TenantContext, made_for: MadeFor, source: Source, target: Target)
         "ssl_mode": ctx.database_tls,
         "ca_file": POSTGRES_CA_FILE if ctx.postgres_ca is not None else "",
     }
+    return DatabasePlace.model_validate(place)
+
+
+def _work(ctx: TenantContext, made_for: MadeFor, source: Source, target: Target) -> RestoreWork:
     return RestoreWork(
         restore=made_for.uid,
         backup=source.backup,
         repository=source.repository,
         manifest_key=source.manifest_key,
         manifest_sha256=source.manifest_sha256,
-        database=DatabasePlace.model_validate(database),
+        database=database_place(ctx, target),
         filestores=FILESTORES,
         folder=target.folder,
         scratch=SCRATCH,
