@@ -14,15 +14,14 @@ from datetime import datetime
 
 from odoo_tenancy.api.errors import OperatorError
 from odoo_tenancy.api.work import StorePlace
+from odoo_tenancy.jobs import store_arguments
 from odoo_tenancy.services.object_store import Bucket, BucketAddress, Copied, copy_as_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1: it was not copied, or not all of it; the same command goes on."""
     chosen = _parser().parse_args(arguments)
-    place = StorePlace(
-        endpoint=chosen.endpoint, region=chosen.region, bucket=chosen.bucket, ca_file=chosen.ca_file
-    )
+    place = store_arguments.place(chosen)
     try:
         copied = asyncio.run(_copy(place, chosen.source, chosen.target, chosen.at))
     except (OperatorError, OSError, ValueError) as error:
@@ -44,11 +43,7 @@ async def _copy(place: StorePlace, source: str, target: str, at: datetime) -> Co
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m odoo_tenancy.jobs.as_of", description=__doc__)
-    parser.add_argument("--endpoint", required=True, help="URL of the S3 service")
-    parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--ca-file", default="", help="certificate authorities; default: those of the image")
-    parser.add_argument("--bucket", required=True)
+    parser = store_arguments.parser("as_of", __doc__)
     parser.add_argument("--from", dest="source", required=True, help="prefix to copy: <prefix>/<claim>")
     parser.add_argument("--to", dest="target", required=True, help="a new prefix: <prefix>/as-of/<claim>")
     parser.add_argument("--at", type=_moment, required=True, help="such as 2026-03-01T18:00:00Z")

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 from odoo_tenancy.api.errors import OperatorError, Refused
 from odoo_tenancy.api.work import StorePlace
+from odoo_tenancy.jobs import store_arguments
 from odoo_tenancy.services.object_store import Bucket, BucketAddress
 from odoo_tenancy.services.object_store.erase import Erasure
 from odoo_tenancy.services.object_store.holds import Holds
@@ -27,9 +28,7 @@ _CLAIM = re.compile(r"[0-9a-f]{32}")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1: something remains, or it was not erased; the same command goes on."""
     chosen = _parser().parse_args(arguments)
-    place = StorePlace(
-        endpoint=chosen.endpoint, region=chosen.region, bucket=chosen.bucket, ca_file=chosen.ca_file
-    )
+    place = store_arguments.place(chosen)
     try:
         erased = asyncio.run(_erase(place, chosen.prefix.strip("/"), chosen.claim))
     except (OperatorError, OSError) as error:
@@ -62,11 +61,7 @@ async def _erase(place: StorePlace, prefix: str, claim: str) -> Erasure:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m odoo_tenancy.jobs.erase", description=__doc__)
-    parser.add_argument("--endpoint", required=True, help="URL of the S3 service")
-    parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--ca-file", default="", help="certificate authorities; default: those of the image")
-    parser.add_argument("--bucket", required=True)
+    parser = store_arguments.parser("erase", __doc__)
     parser.add_argument("--prefix", default="", help="of the BackupPolicy; default: none")
     parser.add_argument("--claim", type=_claim, required=True, help="of the tenant: 32 hexadecimal digits")
     return parser
