@@ -1,4 +1,4 @@
-"""What the commands that people run at a store are told of it. Who they are, the environment says, in AWS's own variables."""
+"""What the commands for people are told of a store. Who they are, the environment says, in AWS's own variables."""
 
 from __future__ import annotations
 
