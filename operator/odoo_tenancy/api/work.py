@@ -18,9 +18,6 @@ PASSWORD_FILE = "/etc/odoo-tenancy/job/repository-password"  # noqa: S105 - a pa
 STORE_CA_FILE = "/etc/odoo-tenancy/job/store-ca.crt"
 """And the authority of the store's certificate, where it has one of its own."""
 TERMINATION_MESSAGE = "/dev/termination-log"
-LONGEST_MESSAGE = 2048
-"""Bytes of :attr:`Outcome.message`: what is longer loses its beginning."""
-
 
 DONE = "Done"
 """:attr:`Outcome.reason` of a Job whose work is done."""
@@ -76,6 +73,6 @@ class Outcome(ApiModel):
     reason: str
     """CamelCase; ``Done``, or why it failed."""
     message: str
-    """What happened, to what, why, what to do."""
+    """What happened, to what, why, what to do. Where all of it is too long, its beginning is left out."""
     again: bool = False
     """Whether the same attempt may succeed later, by itself."""

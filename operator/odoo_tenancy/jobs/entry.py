@@ -36,14 +36,14 @@ def run_job(
     try:
         work = kind.model_validate_json(work_file.read_bytes())
         outcome = asyncio.run(_until_told_to_stop(do, work))
+        log.info("%s: %s", outcome.reason, outcome.message)
+        leave(outcome, termination)
     except (Exception, asyncio.CancelledError) as error:
         reason, message, again = failure(error)
         leave(Outcome(reason=reason, message=message, again=again), termination)
         # The traceback of what nobody foresaw; what was foreseen says all in its message.
         log.error("%s: %s", reason, message, exc_info=error if reason == UNFORESEEN else None)
         return 1
-    leave(outcome, termination)
-    log.info("%s: %s", outcome.reason, outcome.message)
     return 0 if outcome.reason == DONE else 1
 
 

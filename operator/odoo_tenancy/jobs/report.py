@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,14 +80,40 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def leave(outcome: Outcome, path: Path = Path(TERMINATION_MESSAGE)) -> None:
-    """Write the termination message, whose ``message`` loses its beginning where it is too long."""
+    """Write the termination message, whose ``message`` loses its beginning where it is too long.
+
+    Raises:
+        Refused: ``OutcomeTooLong``.
+    """
     path.write_bytes(encoded(outcome))
 
 
 def encoded(outcome: Outcome) -> bytes:
-    """At most ``LONGEST`` bytes of JSON."""
-    said = outcome.message
-    while len(text := outcome.model_dump_json(by_alias=True, exclude_defaults=True).encode()) > LONGEST:
-        said = said[max(1, (len(text) - LONGEST) // 6) :]
-        outcome = outcome.model_copy(update={"message": _CUT + said})
-    return text
+    """At most ``LONGEST`` bytes of JSON: all of it but for the beginning of the message, in whose place there is a mark.
+
+    Raises:
+        Refused: ``OutcomeTooLong``: without its message it is too long still, and nothing else of it may be lost.
+    """
+    # What names a file may hold half characters, which JSON can't.
+    message = outcome.message.encode(errors="backslashreplace").decode()
+    text = _with_message(outcome, message)
+    if len(text) <= LONGEST:
+        return text
+    bare = len(_with_message(outcome, _CUT))
+    if bare > LONGEST:
+        raise Refused(
+            "OutcomeTooLong",
+            f"What a {type(outcome).__name__} says besides its message has {bare} bytes, and a termination message"
+            f" {LONGEST} at most: the message is in the Job's log. This is a fault of the operator: report it with that.",
+        )
+    kept = bisect_left(
+        range(len(message)),
+        True,
+        key=lambda start: len(_with_message(outcome, _CUT + message[start:])) <= LONGEST,
+    )
+    return _with_message(outcome, _CUT + message[kept:])
+
+
+def _with_message(outcome: Outcome, message: str) -> bytes:
+    told = outcome.model_copy(update={"message": message})
+    return told.model_dump_json(by_alias=True, exclude_defaults=True).encode()
