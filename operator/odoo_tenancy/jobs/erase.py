@@ -19,7 +19,7 @@ from odoo_tenancy.api.errors import OperatorError, Refused
 from odoo_tenancy.api.work import StorePlace
 from odoo_tenancy.jobs import store_arguments
 from odoo_tenancy.services.object_store import Bucket, BucketAddress
-from odoo_tenancy.services.object_store.erase import Erasure
+from odoo_tenancy.services.object_store.erase import Erasure, Remains
 from odoo_tenancy.services.object_store.holds import Holds
 
 _CLAIM = re.compile(r"[0-9a-f]{32}")
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Not all was erased: {error}", file=sys.stderr)
         return 1
     left = erased.remains
-    print(f"{erased.gone.objects} objects with {erased.gone.bytes} bytes erased; {left.objects} remain.")
+    print(f"{erased.gone} erased; {left.objects} objects remain.")
     if left.objects:
         until = f", the last of them until {left.until:%Y-%m-%dT%H:%M:%SZ}" if left.until else ""
         print(
@@ -43,8 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "with this key remove.",
             file=sys.stderr,
         )
-        return 1
-    return 0
+    if left.uploads or not left.are_uploads_seen:
+        which = (
+            f"{left.uploads} unfinished uploads remain" if left.uploads else "Unfinished uploads may remain"
+        )
+        needed = "s3:AbortMultipartUpload" if left.uploads else "s3:ListBucketMultipartUploads"
+        print(f"{which}: grant the key {needed}.", file=sys.stderr)
+    return 0 if left == Remains() else 1
 
 
 async def _erase(place: StorePlace, prefix: str, claim: str) -> Erasure:

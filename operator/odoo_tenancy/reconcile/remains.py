@@ -12,10 +12,13 @@ def told(place: Place, remains: Remains, days: int | None) -> str:
     Args:
         days: after which the bucket's lifecycle removes former versions; ``None``: it doesn't, or nobody knows.
     """
+    uploads = _uploads(place, remains)
     if not remains.objects:
-        return ""
+        return uploads
     begin = f"{remains.objects} object versions with {remains.bytes} bytes remain below {place}, all of them hidden."
-    return " ".join((begin, *_why(place, remains), _until_when(place, remains, days), _readable(remains)))
+    return " ".join(
+        (begin, *_why(place, remains), _until_when(place, remains, days), _readable(remains), uploads)
+    ).strip()
 
 
 def _why(place: Place, remains: Remains) -> list[str]:
@@ -56,6 +59,21 @@ def _readable(remains: Remains) -> str:
             " recovery keys, can read them."
         )
     return "The repository's keys are gone, so that nobody can read what remains."
+
+
+def _uploads(place: Place, remains: Remains) -> str:
+    """Those that the key may not abort, or not even list."""
+    if remains.uploads:
+        begin = f"{remains.uploads} unfinished uploads remain below {place}"
+    elif not remains.are_uploads_seen:
+        begin = f"Unfinished uploads may remain below {place}"
+    else:
+        return ""
+    needed = "s3:AbortMultipartUpload" if remains.uploads else "s3:ListBucketMultipartUploads"
+    return (
+        f"{begin}: {needed} is not granted to the key {place.address.credentials.access_key_id}. A lifecycle rule with"
+        " AbortIncompleteMultipartUpload removes them, or their parts are stored for ever."
+    )
 
 
 def kept(where: str) -> str:

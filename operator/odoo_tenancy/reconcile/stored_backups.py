@@ -232,9 +232,7 @@ class StoredBackups:
             if not await erasure.go_on(lambda: world.seconds() > end):
                 gone, left = erasure.gone, erasure.remains
                 locked = f" {left.objects} have to stay." if left.objects else ""
-                message = (
-                    f"{gone.objects} objects with {gone.bytes} bytes below {place} are erased so far.{locked}"
-                )
+                message = f"{gone} below {place} are erased so far.{locked}"
                 raise Waiting("ErasingBackups", message, _SOON)
             found = erasure.remains
             days = await days_until_cleaned(bucket, place.below) if found.objects else None
@@ -243,7 +241,7 @@ class StoredBackups:
     async def _finish(self, known: ErasingBackups) -> tuple[str, ...]:
         """First what outlives the tenant, then that it is done, then what stood for it."""
         left = {str(place): words for place, words in known.told.items() if words}
-        gone = sum(erasure.gone.objects for erasure in known.erasures.values())
+        gone = ", ".join(f"{erasure.gone}" for erasure in known.erasures.values())
         publish = self.world.events.publish
         if left:
             await self._write_down(left)
@@ -260,7 +258,7 @@ class StoredBackups:
         for each in tuple(self._backups()):
             ref = ObjectRef(API_VERSION, "TenantBackup", each.key.namespace, each.key.name)
             await self.world.cluster.delete(ref, uid=each.uid)
-        return (f"erased {gone} objects of claim {self.vault.claim}",)
+        return (f"erased {gone or 'nothing'} of claim {self.vault.claim}",)
 
     async def _leave(self) -> tuple[str, ...]:
         try:

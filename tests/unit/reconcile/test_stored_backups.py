@@ -305,10 +305,20 @@ UNTIL = datetime(2026, 12, 23, 12, 0, tzinfo=UTC)
         ),
         (
             Remains(objects=1, bytes=1, refused=1), 7,
-            ("s3:DeleteObjectVersion", "hidden for 7 days."), ("locks have ended", "are locked"),
+            ("s3:DeleteObjectVersion", "hidden for 7 days."), ("locks have ended", "are locked", "unfinished"),
+        ),
+        (
+            Remains(objects=1, bytes=1, refused=1, uploads=2), 7,
+            ("1 object versions", f"2 unfinished uploads remain below eu/{CLAIM}/", "s3:AbortMultipartUpload is not granted"
+             " to the key key-id"), ("may remain",),
+        ),
+        (
+            Remains(are_uploads_seen=False), None,
+            (f"Unfinished uploads may remain below eu/{CLAIM}/", "s3:ListBucketMultipartUploads", "AbortIncompleteMultip"),
+            ("object versions", "jobs.erase"),
         ),
     ],
-    ids=["locked", "all sorts", "not allowed"],
+    ids=["locked", "all sorts", "not allowed", "uploads", "uploads unseen"],
 )  # fmt: skip
 def test_what_remains_is_said_with_its_end(
     left: Remains, days: int | None, words: tuple[str, ...], not_words: tuple[str, ...]

@@ -22,6 +22,7 @@ from odoo_tenancy.services.object_store.stored import (
     Mode,
     Retention,
     StoredObject,
+    StoredUpload,
     StoredVersion,
 )
 from odoo_tenancy.services.object_store.version_ids import time_of_ulid
@@ -89,6 +90,17 @@ class Bucket:
         await self._ask(
             f"remove a version of {version.key}",
             lambda s3: s3.delete_object(Bucket=self.name, Key=version.key, VersionId=version.version),
+            missing=errors.is_missing_key,
+        )
+        self._hook.after_write(described)
+
+    async def abort(self, upload: StoredUpload) -> None:
+        """Take away its parts for good: no lock holds them. Fine if it is gone."""
+        described = f"abort an upload of {upload.key} in bucket {self.name}"
+        self._hook.before_write(described)
+        await self._ask(
+            f"abort an upload of {upload.key}",
+            lambda s3: s3.abort_multipart_upload(Bucket=self.name, Key=upload.key, UploadId=upload.id),
             missing=errors.is_missing_key,
         )
         self._hook.after_write(described)
@@ -200,6 +212,34 @@ class Bucket:
             marker = {"KeyMarker": page["NextKeyMarker"]}
             if page.get("NextVersionIdMarker"):
                 marker["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+    async def uploads(self, prefix: str) -> list[StoredUpload]:
+        """What came in parts below ``prefix`` and was never put together; of a key with many of these, maybe only some.
+
+        The whole bucket is listed, by key alone. MinIO lists a bucket or one key and nothing in between, and of a bucket
+        what was begun since it last started (https://github.com/minio/minio/issues/20989); the older ones it takes away
+        itself, after a day. versitygw takes no marker of its own but that of a key.
+
+        Raises:
+            StoreAccessDenied: the key may not ask.
+        """
+        found: list[StoredUpload] = []
+        marker: dict[str, str] = {}
+        while True:
+            page = await self._uploads_page(prefix, marker)
+            found += [StoredUpload(each["Key"], each["UploadId"]) for each in page.get("Uploads", ())]
+            if not page.get("IsTruncated"):
+                return [each for each in found if each.key.startswith(prefix)]
+            marker = {"KeyMarker": page["NextKeyMarker"]}
+
+    async def _uploads_page(self, prefix: str, marker: Mapping[str, str]) -> Answer:
+        """Nothing, where the store doesn't have such a list."""
+        answer = await self._ask(
+            f"list uploads below {prefix}",
+            lambda s3: s3.list_multipart_uploads(Bucket=self.name, **marker),
+            missing=errors.is_unsupported,
+        )
+        return answer or {}
 
     async def _list_page(self, prefix: str, **more: Any) -> Answer:
         return await self._ask_some(

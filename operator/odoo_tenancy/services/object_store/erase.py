@@ -1,8 +1,8 @@
 """All that is stored of one tenant, taken away for good, as far as locks and the key's own rights let it.
 
 Manifests go first, so that nothing looks like a backup any more; then restic's keys, without which nobody reads what is
-left; then the rest; what the operator remembers of it goes last. Of what has to stay the newest version is hidden, by which
-it becomes a former version that the bucket's own lifecycle rule ends.
+left; then the rest, and what the operator remembers of it; last the parts of uploads that never came to their end. Of what
+has to stay the newest version is hidden, by which it becomes a former version that the bucket's own lifecycle rule ends.
 
 Nothing is remembered beyond the process: killed anywhere, it is run again, and passes by what is gone.
 """
@@ -18,10 +18,12 @@ from odoo_tenancy.services.object_store.bucket import Bucket
 from odoo_tenancy.services.object_store.connection import THREADS
 from odoo_tenancy.services.object_store.errors import ObjectLocked, StoreAccessDenied
 from odoo_tenancy.services.object_store.ledger_store import FOLDER
-from odoo_tenancy.services.object_store.stored import StoredVersion
+from odoo_tenancy.services.object_store.stored import StoredUpload, StoredVersion
 
 KEYS = "/restic/keys/"
 """In a tenant's part: what its passwords open."""
+_UPLOADS_A_PASS = 100
+"""That are aborted; whatever more there are, the next pass sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,10 @@ class Remains:
     """Without a lock that could be seen: the key may only hide, or the bucket's default retention holds."""
     keys: int = 0
     """Of restic's keys: with one of them, and its password, the rest can be read."""
+    uploads: int = 0
+    """That never came to their end, and that the key may not abort. None of these objects."""
+    are_uploads_seen: bool = True
+    """The key may list such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,13 @@ class Gone:
 
     objects: int = 0
     bytes: int = 0
+    """Of these objects."""
+    uploads: int = 0
+    """That never came to their end; how many bytes they had, nobody asked."""
+
+    def __str__(self) -> str:
+        more = f" and {self.uploads} unfinished uploads" if self.uploads else ""
+        return f"{self.objects} objects with {self.bytes} bytes{more}"
 
 
 class Erasure:
@@ -75,12 +88,19 @@ class Erasure:
         self._groups: AsyncGenerator[list[StoredVersion], None] | None = None
         self._changed = False
         """In this pass: another one has to look whether that was all."""
+        self._uploads_left: frozenset[StoredUpload] = frozenset()
+        """That the key may not abort: they are not tried again."""
+        self._are_uploads_seen = True
         self.gone = Gone()
 
     @property
     def remains(self) -> Remains:
         """As the last pass saw it."""
-        return _together(self._found.values())
+        return replace(
+            _together(self._found.values()),
+            uploads=len(self._uploads_left),
+            are_uploads_seen=self._are_uploads_seen,
+        )
 
     async def go_on(self, is_enough: Callable[[], bool]) -> bool:
         """Whether all is done: a whole pass found nothing to do. Asked between any few keys whether to come back later.
@@ -96,9 +116,10 @@ class Erasure:
                     await self._erase(some)
                 elif self._coming:
                     self._groups = self._keys_below(self._coming.pop(0))
-                elif not self._changed:
-                    return True
                 else:
+                    await self._abort_uploads()
+                    if not self._changed:
+                        return True
                     self._groups = None
         except BaseException:
             self._groups = None
@@ -144,6 +165,25 @@ class Erasure:
         elif not newest.hides and newest.version != "null":
             self._changed = True
             await self._bucket.hide(newest.key)
+
+    async def _abort_uploads(self) -> None:
+        try:
+            found = frozenset(await self._bucket.uploads(self._folders[2]))
+        except StoreAccessDenied:
+            self._are_uploads_seen = False
+            return
+        self._uploads_left &= found
+        some = sorted(found - self._uploads_left, key=lambda each: each.key)[:_UPLOADS_A_PASS]
+        for upload, outcome in zip(
+            some, await asyncio.gather(*map(self._bucket.abort, some), return_exceptions=True), strict=True
+        ):
+            if isinstance(outcome, StoreAccessDenied):
+                self._uploads_left |= {upload}
+            elif outcome is not None:
+                raise outcome
+            else:
+                self._changed = True
+                self.gone = replace(self.gone, uploads=self.gone.uploads + 1)
 
     async def _is_removed(self, version: StoredVersion) -> bool:
         """Or it has to stay."""

@@ -80,7 +80,7 @@ class DocumentUnusable(Refused):
 
 
 _MISSING_BUCKET = {"NoSuchBucket"}
-_MISSING_KEY = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
+_MISSING_KEY = {"NoSuchKey", "NoSuchVersion", "NoSuchUpload", "404", "NotFound"}
 _WRONG_KEY = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -122,6 +122,8 @@ PERMISSIONS = {
     "DeleteObject": "s3:DeleteObject",
     "ListObjectsV2": "s3:ListBucket",
     "ListObjectVersions": "s3:ListBucketVersions",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "GetObjectRetention": "s3:GetObjectRetention",
     "GetObjectLegalHold": "s3:GetObjectLegalHold",
     "PutObjectRetention": "s3:PutObjectRetention",

@@ -149,6 +149,7 @@ def _without_lifecycle(days: int, bucket: str, below: str, has: Protection) -> R
         "Filter": {"Prefix": below},
         "NoncurrentVersionExpiration": {"NoncurrentDays": days},
         "Expiration": {"ExpiredObjectDeleteMarker": True},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
     }
     mend = (
         f"aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration"

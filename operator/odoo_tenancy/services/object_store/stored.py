@@ -42,6 +42,14 @@ class StoredVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """An object that came in parts and was never put together: stored and paid for, and in no list of objects."""
+
+    key: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document, read or just written."""
 

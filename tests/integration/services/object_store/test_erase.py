@@ -19,9 +19,10 @@ from tests.support.security_page import own_key_policy
 from tests.support.waiting import eventually
 from tests.support.writes import Killed, Writes
 
-from odoo_tenancy.services.object_store import Bucket, Retention, StoreAccessDenied, StoreUnreachable
+from odoo_tenancy.services.object_store import Bucket, Retention, StoreAccessDenied, StoreUnreachable, erase
 from odoo_tenancy.services.object_store.erase import Erasure, Remains, days_until_cleaned
 from odoo_tenancy.services.object_store.holds import Holds
+from odoo_tenancy.services.object_store.stored import StoredUpload
 
 NAMES = ("manifests/b-1.json", "manifests/b-2.json", "restic/config", "restic/data/ab/abcd", "restic/index/01",
          "restic/keys/02", "restic/snapshots/03", "restic/locks/04")  # fmt: skip
@@ -70,6 +71,19 @@ def inventory(root: Any, bucket: str, prefix: str) -> dict[tuple[str, str], str]
     return found
 
 
+def begin_upload(root: Any, bucket: str, key: str, part: bytes) -> str:
+    """Of which one part comes, and nobody ends it. Its id."""
+    upload: str = root.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    root.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=part)
+    return upload
+
+
+def unfinished(root: Any, bucket: str, prefix: str) -> set[str]:
+    """Ids of the uploads below a prefix. Of the whole bucket: MinIO lists nothing below one."""
+    found = root.list_multipart_uploads(Bucket=bucket).get("Uploads", ())
+    return {each["UploadId"] for each in found if each["Key"].startswith(f"{prefix}/")}
+
+
 def seen(root: Any, bucket: str, prefix: str) -> set[str]:
     """What a reader sees."""
     found = root.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
@@ -100,6 +114,12 @@ async def test_nothing_of_it_remains_and_nothing_of_anybody_else_is_touched(
     await bucket.put_document(f"{prefix}/{claim}.json", b"of no tenant's: no slash follows")
     before = inventory(root, name, prefix)
     await store(bucket, prefix, claim)
+    for number, key in enumerate((f"{claim}/restic/data/ab/a", f"{claim}/restic/data/ab/a", f"{claim}/b")):
+        begin_upload(root, name, f"{prefix}/{key}", b"x" * (number + 1))
+    others = {
+        begin_upload(root, name, f"{prefix}/{neighbours[1]}/restic/data/ab/a", b"another's"),
+        begin_upload(root, name, f"{prefix}/{claim}.json", b"of no tenant's"),
+    }
     if kind == "suspended":
         root.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Suspended"})
         await bucket.put_document(f"{prefix}/{claim}/restic/config", b"without a version")
@@ -110,6 +130,8 @@ async def test_nothing_of_it_remains_and_nothing_of_anybody_else_is_touched(
     assert erasure.remains == Remains()
     expected = {"plain": len(NAMES) - 1, "versioned": len(NAMES) + 1, "suspended": len(NAMES) + 2}
     assert erasure.gone.objects == expected[kind] + len(LEDGERS)
+    assert erasure.gone.uploads == 3
+    assert unfinished(root, name, prefix) == others
 
 
 async def test_at_the_top_of_a_bucket(plain: Bucket, root: Any, claim: str) -> None:
@@ -184,8 +206,10 @@ async def test_when_the_locks_have_ended_it_goes(
     assert (held.returncode, "b-1" in held.stderr) == (1, True)
     assert f"{prefix}/{claim}/manifests/b-1.json" in seen(root, name, prefix)
     await Holds(bucket, prefix, claim).release("b-1")
+    begin_upload(root, name, f"{prefix}/{claim}/restic/data/ab/a", b"x")
     early = by_command(server, name, prefix, claim)
     assert early.returncode == 1, early.stdout
+    assert "and 1 unfinished uploads erased;" in early.stdout, early.stdout
     assert f"the last of them until {until:%Y-%m-%dT%H:%M:%SZ}" in early.stderr
     end = now().replace(microsecond=0) + timedelta(seconds=3)
     for (key, version), tag in inventory(root, name, prefix).items():
@@ -243,25 +267,81 @@ async def test_a_key_that_may_only_hide_hides_all_of_it(
     assert inventory(root, name, prefix) == {}
 
 
+async def test_uploads_that_the_key_may_not_abort_or_see_are_told(
+    server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    name = versioned(root)
+    left = {
+        begin_upload(root, name, f"{prefix}/{claim}/restic/data/ab/{number}", b"x") for number in range(2)
+    }
+    for lacking, told in (
+        ("s3:AbortMultipartUpload", Remains(uploads=2)),
+        ("s3:ListBucketMultipartUploads", Remains(are_uploads_seen=False)),
+    ):
+        weak = make_bucket(server, name, without(lacking, server, name, prefix))
+        erasure = Erasure(weak, prefix, claim, now)
+        assert await erasure.go_on(never)
+        assert erasure.remains == told
+        assert unfinished(root, name, prefix) == left
+    own = Erasure(make_bucket(server, name, own_key(server, name, prefix)), prefix, claim, now)
+    assert await own.go_on(never)
+    assert (own.remains, own.gone.uploads) == (Remains(), 2)
+    assert unfinished(root, name, prefix) == set()
+
+
+async def test_more_uploads_than_one_pass_aborts_and_one_list_names(
+    server: S3Process,
+    root: Any,
+    make_bucket: MakeBucket,
+    prefix: str,
+    claim: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Real stores name a thousand in one list; here each list names two."""
+    monkeypatch.setattr(erase, "_UPLOADS_A_PASS", 3)
+    others = {begin_upload(root, PLAIN, f"{prefix}/{name}", b"x") for name in ("0", "1", f"{claim}0")}
+    ours = [
+        StoredUpload(f"{prefix}/{claim}/{name}", begin_upload(root, PLAIN, f"{prefix}/{claim}/{name}", b"x"))
+        for name in "aabcdee"
+    ]
+    bucket = make_bucket(server, PLAIN)
+    short_lists(bucket)
+    erasure = Erasure(bucket, prefix, claim, now)
+    assert await erasure.go_on(never)
+    assert (erasure.gone.uploads, erasure.remains) == (len(ours), Remains())
+    assert unfinished(root, PLAIN, prefix) == others
+    await bucket.abort(ours[0])  # that is gone
+
+
+def short_lists(bucket: Bucket) -> None:
+    """MinIO names all that there are of a bucket, whatever was asked for."""
+
+    def two(params: dict[str, Any], **_: Any) -> None:
+        params["MaxUploads"] = 2
+
+    bucket._connection._made().meta.events.register("provide-client-params.s3.ListMultipartUploads", two)
+
+
 async def test_a_key_that_may_not_even_hide_is_told_what_it_lacks(
     server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
 ) -> None:
     name = versioned(root)
     await store(make_bucket(server, name), prefix, claim)
     there = inventory(root, name, prefix)
-    weak = make_bucket(server, name, without_delete(server, name, prefix))
+    weak = make_bucket(server, name, without("s3:DeleteObject", server, name, prefix))
     with pytest.raises(StoreAccessDenied, match="s3:DeleteObject"):
         await Erasure(weak, prefix, claim, now).go_on(never)
     assert inventory(root, name, prefix) == there
 
 
-def without_delete(server: S3Process, bucket: str, prefix: str) -> Login:
+def without(action: str, server: S3Process, bucket: str, prefix: str) -> Login:
+    """The policy's own key, but for that."""
     if server.program == "minio":
         policy = _of_bucket(own_key_policy(prefix), bucket)
     else:
         policy = _of_bucket(own_key_policy(prefix, server.writer.access_key_id), bucket)
     for statement in policy["Statement"]:
-        statement["Action"] = [each for each in statement["Action"] if each != "s3:DeleteObject"]
+        statement["Action"] = [each for each in statement["Action"] if each != action]
     if server.program == "minio":
         return server.assume(policy)
     server.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))

@@ -62,6 +62,7 @@ async def test_a_bucket_as_it_should_be(minio: S3Process, make_bucket: MakeBucke
             "Filter": {"Prefix": "eu/"},
             "NoncurrentVersionExpiration": {"NoncurrentDays": RETENTION_DAYS},
             "Expiration": {"ExpiredObjectDeleteMarker": True},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
         },
         {
             "ID": "temporary",
