@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.backups import Storage, backup_work, job_environment
+from tests.support.proxy import Proxy
 from tests.support.s3 import S3Process
-from tests.support.slow_proxy import SlowProxy
 from tests.support.small_odoo import SmallOdoo
 from tests.support.waiting import eventually
 
@@ -108,15 +108,15 @@ async def test_one_that_is_told_to_stop(odoo: SmallOdoo, ready: Storage) -> None
 
 
 @pytest.fixture
-def behind(s3: S3Process) -> Iterator[SlowProxy]:
+def behind(s3: S3Process) -> Iterator[Proxy]:
     """A way to the store that can be held up."""
-    proxy = SlowProxy(s3.port)
+    proxy = Proxy(s3.port)
     yield proxy
     proxy.close()
 
 
 async def test_one_that_is_told_to_stop_while_the_store_never_answers(
-    odoo: SmallOdoo, s3: S3Process, behind: SlowProxy, tmp_path: Path
+    odoo: SmallOdoo, s3: S3Process, behind: Proxy, tmp_path: Path
 ) -> None:
     """As at its deadline: it ends within the time that a kubelet gives it, with its last words. The lock that it could not
     take away is taken for that of somebody who is gone before the next backup, which then is a good one."""
@@ -125,13 +125,13 @@ async def test_one_that_is_told_to_stop_while_the_store_never_answers(
     odoo.grow(48)
     job = JobProcess(odoo, storage)
     until_it_dumps(odoo, job)
-    behind.silent()
+    behind.silence()
     os.kill(job.process.pid, signal.SIGTERM)
     job.process.communicate(timeout=GRACE_SECONDS)
     assert (job.process.returncode, job.outcome.reason) == (1, "Interrupted")
     assert job.outcome.again
 
-    behind.well()
+    behind.flow()
     assert len(await storage.repository().locks()) == 1
     gone = PrepareWork(repository=storage.place, pod_prefixes=(socket.gethostname()[:-1],))
     await prepare(gone, environment=storage.environment, bucket=storage.bucket)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from tests.integration.reconcile.stage import OPERATOR_NAMESPACE, Stage, Tenants, condition, pool_ref
-from tests.integration.runtime.proxy import Proxy
 from tests.support.operator_process import OperatorProcess
 from tests.support.postgres import ADMIN, PostgresProcess, running_postgres
+from tests.support.proxy import Proxy
 
 POOL = "moody"
 

@@ -16,11 +16,11 @@ from tests.integration.reconcile.stage import OPERATOR_NAMESPACE, Stage, Tenants
 from tests.integration.reconcile.test_deletion import read_the_note, write_a_note
 from tests.integration.reconcile.test_own_server import as_configured, configured, policies
 from tests.integration.reconcile.test_rotation import rotate, until_rotated
-from tests.integration.runtime.proxy import Proxy
 from tests.support.cloudnative_pg import FakeCloudNativePG, cluster_crd, cluster_ref
 from tests.support.kube import ApiError
 from tests.support.operator_process import OperatorProcess
 from tests.support.postgres import ADMIN, PostgresProcess, majors, programs_of, running_postgres
+from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
 from odoo_tenancy.api.meta import Manifest

@@ -29,11 +29,11 @@ from tests.integration.reconcile.test_postgres_dedicated import (
     serve_clusters,
     serves_clusters,
 )
-from tests.integration.runtime.proxy import Proxy
 from tests.support.cloudnative_pg import HEALTHY, FakeCloudNativePG, cluster_ref
 from tests.support.life import Act, Life, StartProcess, When, distinct, drawn, successors
 from tests.support.operator_process import Death
 from tests.support.postgres import PostgresProcess, majors, programs_of, running_postgres
+from tests.support.proxy import Proxy
 
 from odoo_tenancy.cluster.objects import ObjectRef
 

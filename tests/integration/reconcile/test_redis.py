@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 from tests.integration.reconcile.stage import OPERATOR_NAMESPACE, Stage, Tenants, condition, pool_ref
-from tests.integration.runtime.proxy import Proxy
 from tests.support.operator_process import OperatorProcess
+from tests.support.proxy import Proxy
 from tests.support.redis import ADMIN, RedisProcess, running_redis
 from tests.support.waiting import eventually
 

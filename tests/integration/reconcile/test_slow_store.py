@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from tests.integration.reconcile.backup_stage import Backups, attach
 from tests.integration.reconcile.stage import Stage, Tenants, condition
+from tests.support.proxy import Proxy
 from tests.support.s3 import S3Process
-from tests.support.slow_proxy import SlowProxy
 
 from odoo_tenancy.api.meta import API_VERSION, Manifest
 
@@ -36,14 +36,14 @@ CREATE TABLE bulk AS SELECT string_agg(md5(random()::text), '') AS payload
 class Doors:
     """The ways to the store."""
 
-    slow: SlowProxy
-    silent: SlowProxy
+    slow: Proxy
+    silent: Proxy
 
 
 @pytest.fixture
 def doors(store: S3Process) -> Iterator[Doors]:
     with ExitStack() as stack:
-        made = [SlowProxy(store.port) for _ in range(2)]
+        made = [Proxy(store.port) for _ in range(2)]
         for each in made:
             stack.callback(each.close)
         yield Doors(*made)
@@ -54,13 +54,13 @@ def backups(stage: Stage, tenants: Tenants, store: S3Process, doors: Doors) -> I
     made = Backups(tenants, store)
     yield made
     for each in (doors.slow, doors.silent):
-        each.well()
+        each.flow()
     for live in stage.kube.list(API_VERSION, "TenantBackup", made.namespace):
         stage.kube.delete(made.ref(live["metadata"]["name"]))
     tenants.clear()
 
 
-def through(proxy: SlowProxy) -> Any:
+def through(proxy: Proxy) -> Any:
     return {"s3": {"endpoint": f"https://localhost:{proxy.port}"}}
 
 
@@ -91,7 +91,10 @@ def test_a_backup_ends_at_its_deadline_and_others_go_on(backups: Backups, stage:
     for name, proxy in held_up.items():
         backups.create(f"{name}-second", name)
         backups.until_says(f"{name}-second", "Storing")
-        proxy.slow(SLOW if name == "slow" else 0)
+        if proxy is doors.slow:
+            proxy.slow(SLOW)
+        else:
+            proxy.silence()
     backups.create("other-second", "other")
     backups.until_completed("other-second")
     for name in held_up:
@@ -100,7 +103,7 @@ def test_a_backup_ends_at_its_deadline_and_others_go_on(backups: Backups, stage:
         check_ended_at_its_deadline(backups.until_phase(f"{name}-second", "Failed", "Completed"))
 
     for name, proxy in held_up.items():
-        proxy.well()
+        proxy.flow()
         backups.create(f"{name}-third", name)
     for name in held_up:
         backups.until_completed(f"{name}-third")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.runtime.proxy import Proxy
 from tests.integration.runtime.replica import Replica, until
+from tests.support.proxy import Proxy
 
 from devcluster.control_plane import ControlPlane
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from tests.integration.runtime.proxy import Proxy
 from tests.integration.services.postgres.conftest import (
     OPERATOR,
     PASSWORD,
@@ -25,6 +24,7 @@ from tests.integration.services.postgres.conftest import (
     sweep,
 )
 from tests.support.postgres import PostgresProcess, majors, programs_of, running_postgres
+from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 from tests.support.writes import Writes
 

@@ -1,5 +1,5 @@
-"""A TCP proxy before a real server that makes it slow, or so that it accepts and never answers. It adds nothing and takes
-nothing away: TLS goes through it, to a name in the server's own certificate."""
+"""A TCP proxy before a real server, that makes it slow, or swallows everything without a word, as a firewall that forgot a
+connection does. It adds nothing: TLS goes through it, to a name in the server's own certificate."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import threading
 import time
 
 _CHUNK = 16 * 1024
-_LOOK_AGAIN = 0.05
 
 
-class SlowProxy:
-    """Listens on loopback and forwards.
+class Proxy:
+    """Listens and forwards.
 
     Args:
         port: of the server, on loopback.
+        listen: where; by default on a free port of loopback.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, listen: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._target = ("127.0.0.1", port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(listen)
         self.port: int = self._listener.getsockname()[1]
-        self._rate: float | None = None
+        self._rate = 0.0
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._sockets: list[socket.socket] = []
         self._turn = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -32,19 +34,20 @@ class SlowProxy:
         """From now on, all connections and both directions together."""
         self._rate = bytes_per_second
 
-    def silent(self) -> None:
+    def silence(self) -> None:
         """From now on it accepts, and nothing passes."""
-        self._rate = 0.0
+        self._flowing.clear()
 
-    def well(self) -> None:
+    def flow(self) -> None:
         """From now on it holds nothing up. What it held is lost, and its connections with it."""
         held, self._sockets = self._sockets, []
         _cut(held)
-        self._rate = None
+        self._rate = 0.0
+        self._flowing.set()
 
     def close(self) -> None:
         _cut([self._listener])
-        self.well()
+        self.flow()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -68,8 +71,9 @@ class SlowProxy:
 
     def _wait(self, count: int) -> None:
         """For as long as so many bytes take. One at a time: a rate is that of the line, however many share it."""
-        while self._rate == 0.0:
-            time.sleep(_LOOK_AGAIN)
+        self._flowing.wait()
+        if not self._rate:
+            return
         with self._turn:
             if rate := self._rate:
                 time.sleep(count / rate)
