@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from odoo_tenancy.services.object_store.stored import (
     Clocks,
     Document,
     Mode,
+    Removal,
     Retention,
     StoredObject,
     StoredUpload,
@@ -93,6 +94,43 @@ class Bucket:
             missing=errors.is_missing_key,
         )
         self._hook.after_write(described)
+
+    async def hide_all(self, keys: Sequence[str]) -> dict[str, bool]:
+        """The same of up to a thousand, by one request, as far as the store takes that: of each that it took, whether
+        there is a delete marker now. The others :meth:`hide` hides, or says why not."""
+        answer = await self._delete_objects(f"hide {len(keys)} objects", [{"Key": key} for key in keys])
+        return {
+            each["Key"]: bool(each.get("DeleteMarker") or each.get("DeleteMarkerVersionId"))
+            for each in answer.get("Deleted", ())
+        }
+
+    async def remove_all(self, versions: Sequence[StoredVersion]) -> Removal:
+        """The same of up to a thousand, by one request, as far as the store takes that."""
+        wanted = [{"Key": each.key, "VersionId": each.version} for each in versions]
+        answer = await self._delete_objects(f"remove {len(versions)} versions", wanted)
+        gone = {(each["Key"], each.get("VersionId")) for each in answer.get("Deleted", ())}
+        refused = {
+            (each.get("Key"), each.get("VersionId"))
+            for each in answer.get("Errors", ())
+            if errors.is_refusal(each.get("Code", ""))
+        }
+        return Removal(
+            gone=frozenset(each for each in versions if (each.key, each.version) in gone),
+            refused=frozenset(each for each in versions if (each.key, each.version) in refused),
+        )
+
+    async def _delete_objects(self, doing: str, wanted: Sequence[Mapping[str, str]]) -> Answer:
+        """What the store says of each; of none, where it doesn't take several at once, or refuses all for one's sake."""
+        doing = f"{doing}, the first of them {wanted[0]['Key']}"
+        described = f"{doing}, in bucket {self.name}"
+        self._hook.before_write(described)
+        answer = await self._ask(
+            doing,
+            lambda s3: s3.delete_objects(Bucket=self.name, Delete={"Objects": wanted}),
+            missing=errors.is_of_the_request,
+        )
+        self._hook.after_write(described)
+        return answer or {}
 
     async def abort(self, upload: StoredUpload) -> None:
         """Take away its parts for good: no lock holds them. Fine if it is gone."""

@@ -10,9 +10,11 @@ Nothing is remembered beyond the process: killed anywhere, it is run again, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice, zip_longest
+from typing import TypeVar
 
 from odoo_tenancy.services.object_store.bucket import Bucket
 from odoo_tenancy.services.object_store.connection import THREADS
@@ -20,8 +22,13 @@ from odoo_tenancy.services.object_store.errors import ObjectLocked, StoreAccessD
 from odoo_tenancy.services.object_store.ledger_store import FOLDER
 from odoo_tenancy.services.object_store.stored import StoredUpload, StoredVersion
 
+T = TypeVar("T")
+
 KEYS = "/restic/keys/"
 """In a tenant's part: what its passwords open."""
+_AT_ONCE = 250
+"""Keys. S3 takes a thousand by one request; where all of these are locked, each is asked for its lock besides, and a look
+should end within seconds."""
 _UPLOADS_A_PASS = 100
 """That are aborted; whatever more there are, the next pass sees."""
 
@@ -103,7 +110,8 @@ class Erasure:
         )
 
     async def go_on(self, is_enough: Callable[[], bool]) -> bool:
-        """Whether all is done: a whole pass found nothing to do. Asked between any few keys whether to come back later.
+        """Whether all is done: a whole pass found nothing to do. ``is_enough`` is asked between any few hundred keys, to
+        come back later.
 
         Raises:
             OperatorError: of the store; the next call begins with the first key again.
@@ -112,7 +120,7 @@ class Erasure:
             while not is_enough():
                 if self._groups is None:
                     self._begin_pass()
-                elif some := await _take(self._groups, THREADS):
+                elif some := await _take(self._groups, _AT_ONCE):
                     await self._erase(some)
                 elif self._coming:
                     self._groups = self._keys_below(self._coming.pop(0))
@@ -142,29 +150,66 @@ class Erasure:
             yield group
 
     async def _erase(self, groups: Sequence[list[StoredVersion]]) -> None:
-        """All at once; ends when all have ended."""
-        for outcome in await asyncio.gather(*map(self._erase_key, groups), return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        """Of each key the oldest version first, so that none that was hidden is seen again, and marks last."""
+        groups = await self._without_the_unversioned(groups)
+        for some in _one_of_each([each for each in reversed(group) if not each.hides] for group in groups):
+            await self._remove(some)
+        left = [group for group in groups if self._is_left(group)]
+        emptied = [group for group in groups if not self._is_left(group)]
+        for some in _one_of_each([each for each in group if each.hides] for group in emptied):
+            await self._remove(some)
+        seen = [newest for newest, *_ in left if not newest.hides and newest.version != "null"]
+        await self._hide([each.key for each in seen])
 
-    async def _erase_key(self, versions: list[StoredVersion]) -> None:
-        """The oldest first, so that none that was hidden is seen again, and marks last."""
-        newest = versions[0]
-        if newest.version == "null" and not newest.hides:
-            # Where there are no versions this is all, and AWS asks for no right to delete versions.
-            self._changed = True
-            if not await self._bucket.hide(newest.key):
-                self._count(newest)
-                return
-        contents = [each for each in reversed(versions) if not each.hides]
-        left = [each for each in contents if not await self._is_removed(each)]
-        if not left:
-            for mark in versions:
-                if mark.hides:
-                    await self._is_removed(mark)
-        elif not newest.hides and newest.version != "null":
-            self._changed = True
-            await self._bucket.hide(newest.key)
+    async def _without_the_unversioned(
+        self, groups: Sequence[list[StoredVersion]]
+    ) -> Sequence[list[StoredVersion]]:
+        """Where there are no versions hiding is all, and AWS asks for no right to delete versions."""
+        plain = [group[0] for group in groups if group[0].version == "null" and not group[0].hides]
+        hidden = await self._hide([each.key for each in plain])
+        gone = {each.key for each in plain if not hidden[each.key]}
+        for each in plain:
+            if each.key in gone:
+                self._count(each)
+        return [group for group in groups if group[0].key not in gone]
+
+    async def _hide(self, keys: Sequence[str]) -> dict[str, bool]:
+        """Whether there is a mark now, of each."""
+        if not keys:
+            return {}
+        self._changed = True
+        hidden = await self._bucket.hide_all(keys)
+        others = [key for key in keys if key not in hidden]
+        return hidden | dict(zip(others, await _all(map(self._bucket.hide, others)), strict=True))
+
+    async def _remove(self, versions: Sequence[StoredVersion]) -> None:
+        """Then each of them is gone, or has to stay."""
+        fresh = [each for each in versions if _name(each) not in self._stays]
+        if fresh:
+            found = await self._bucket.remove_all(fresh)
+            for each in found.gone:
+                self._count(each)
+            await _all(self._ask_why(each) for each in found.refused)
+            told = found.gone | found.refused
+            await _all(self._remove_alone(each) for each in fresh if each not in told)
+        for each in versions:
+            if _name(each) in self._stays:
+                self._found[_name(each)] = self._stays[_name(each)]
+
+    async def _remove_alone(self, version: StoredVersion) -> None:
+        try:
+            await self._bucket.remove(version)
+        except (ObjectLocked, StoreAccessDenied):
+            await self._ask_why(version)
+        else:
+            self._count(version)
+
+    async def _ask_why(self, version: StoredVersion) -> None:
+        self._stays[_name(version)] = Remains() if version.hides else await self._why(version)
+
+    def _is_left(self, group: Sequence[StoredVersion]) -> bool:
+        """Of its contents, one at least has to stay."""
+        return any(not each.hides and _name(each) in self._stays for each in group)
 
     async def _abort_uploads(self) -> None:
         try:
@@ -174,30 +219,16 @@ class Erasure:
             return
         self._uploads_left &= found
         some = sorted(found - self._uploads_left, key=lambda each: each.key)[:_UPLOADS_A_PASS]
-        for upload, outcome in zip(
-            some, await asyncio.gather(*map(self._bucket.abort, some), return_exceptions=True), strict=True
-        ):
-            if isinstance(outcome, StoreAccessDenied):
-                self._uploads_left |= {upload}
-            elif outcome is not None:
-                raise outcome
-            else:
-                self._changed = True
-                self.gone = replace(self.gone, uploads=self.gone.uploads + 1)
+        await _all(map(self._abort, some))
 
-    async def _is_removed(self, version: StoredVersion) -> bool:
-        """Or it has to stay."""
-        name = (version.key, version.version)
-        if name not in self._stays:
-            try:
-                await self._bucket.remove(version)
-            except (ObjectLocked, StoreAccessDenied):
-                self._stays[name] = Remains() if version.hides else await self._why(version)
-            else:
-                self._count(version)
-                return True
-        self._found[name] = self._stays[name]
-        return False
+    async def _abort(self, upload: StoredUpload) -> None:
+        try:
+            await self._bucket.abort(upload)
+        except StoreAccessDenied:
+            self._uploads_left |= {upload}
+        else:
+            self._changed = True
+            self.gone = replace(self.gone, uploads=self.gone.uploads + 1)
 
     def _count(self, version: StoredVersion) -> None:
         self._changed = True
@@ -236,6 +267,33 @@ async def days_until_cleaned(bucket: Bucket, below: str) -> int | None:
         if rule.cleans(below) and rule.noncurrent_days is not None
     ]
     return min(days, default=None)
+
+
+def _name(version: StoredVersion) -> tuple[str, str]:
+    return version.key, version.version
+
+
+def _one_of_each(several: Iterable[list[StoredVersion]]) -> Iterator[list[StoredVersion]]:
+    """The first of each list, then the second of each that has one, and so on."""
+    for some in zip_longest(*several):
+        yield [each for each in some if each is not None]
+
+
+async def _all(several: Iterable[Coroutine[None, None, T]]) -> list[T]:
+    """As many at once as the bucket's threads; where one fails none is begun after it, so that a store that went away is
+    not waited for by each.
+
+    Raises:
+        BaseException: the first that one of them raised, when those beside it have ended.
+    """
+    found: list[T] = []
+    waiting = iter(several)
+    while some := tuple(islice(waiting, THREADS)):
+        for outcome in await asyncio.gather(*some, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            found.append(outcome)
+    return found
 
 
 async def _take(groups: AsyncGenerator[list[StoredVersion], None], number: int) -> list[list[StoredVersion]]:

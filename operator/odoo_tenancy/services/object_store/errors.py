@@ -160,6 +160,21 @@ def is_unsupported(error: BaseException) -> bool:
     return code_of(error) in _UNSUPPORTED
 
 
+def is_refusal(code: str) -> bool:
+    """Whether a version stays by a lock, or for want of a right: stores say either."""
+    return code in _DENIED | _LOCKED or code == "InvalidRequest"
+
+
+def is_of_the_request(error: BaseException) -> bool:
+    """Whether the service refuses this one for what it asks, or for its form (some want a checksum of another kind), so
+    that another one may do."""
+    code = code_of(error)
+    if not isinstance(error, boto.ClientError) or code in _MISSING_BUCKET | _WRONG_KEY:
+        return False
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return code in _DENIED or is_unsupported(error) or status in (400, 405, 411, 501)
+
+
 def of_store(address: BucketAddress, doing: str, error: BaseException) -> OperatorError:
     """Why something failed. ``doing`` names it, such as ``put eu/3f…/manifests/acme-x7k2p.json``."""
     if isinstance(error, boto.ClientError):

@@ -42,6 +42,15 @@ class StoredVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """What came of several versions that were to be removed; of those in neither set nobody knows."""
+
+    gone: frozenset[StoredVersion]
+    refused: frozenset[StoredVersion]
+    """By a lock, or because the key may not."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredUpload:
     """An object that came in parts and was never put together: stored and paid for, and in no list of objects."""
 

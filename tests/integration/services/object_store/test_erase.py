@@ -7,12 +7,14 @@ import os
 import secrets
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError, EndpointConnectionError
 from tests.integration.services.object_store.conftest import MakeBucket
 from tests.support.s3 import LOCKED, PLAIN, Login, S3Process
 from tests.support.security_page import own_key_policy
@@ -20,6 +22,7 @@ from tests.support.waiting import eventually
 from tests.support.writes import Killed, Writes
 
 from odoo_tenancy.services.object_store import Bucket, Retention, StoreAccessDenied, StoreUnreachable, erase
+from odoo_tenancy.services.object_store.connection import THREADS
 from odoo_tenancy.services.object_store.erase import Erasure, Remains, days_until_cleaned
 from odoo_tenancy.services.object_store.holds import Holds
 from odoo_tenancy.services.object_store.stored import StoredUpload
@@ -88,6 +91,12 @@ def seen(root: Any, bucket: str, prefix: str) -> set[str]:
     """What a reader sees."""
     found = root.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
     return {each["Key"] for each in found}
+
+
+def contents_seen(root: Any, bucket: str, prefix: str) -> set[tuple[str, str]]:
+    """The same, with what tells contents apart."""
+    found = root.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
+    return {(each["Key"], each["ETag"]) for each in found}
 
 
 def versioned(root: Any) -> str:
@@ -348,27 +357,127 @@ def without(action: str, server: S3Process, bucket: str, prefix: str) -> Login:
     return server.writer
 
 
+def named(kind: str, root: Any) -> str:
+    """The bucket of that kind."""
+    return {"plain": PLAIN, "locked": LOCKED}.get(kind) or versioned(root)
+
+
+@pytest.mark.parametrize("kind", ["plain", "versioned", "locked"])
 async def test_killed_at_each_write_the_next_one_ends_it(
-    server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+    kind: str, server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str
 ) -> None:
-    name = versioned(root)
-    calm = Writes()
-    await store(make_bucket(server, name), prefix, claim)
-    await Erasure(make_bucket(server, name, hook=calm), prefix, claim, now).go_on(never)
+    name, calm = named(kind, root), Writes()
+    bucket = make_bucket(server, name)
+    lock = Retention("Governance", in_days(1)) if kind == "locked" else None
+    await store(bucket, prefix, "calm", lock)
+    await Erasure(make_bucket(server, name, hook=calm), prefix, "calm", now).go_on(never)
     manifests = [n for n, each in enumerate(calm.descriptions) if "/manifests/" in each]
     ledgers = [n for n, each in enumerate(calm.descriptions) if "/ledgers/" in each]
     assert manifests
     assert ledgers
     assert manifests == list(range(len(manifests))), "first what looks like a backup"
     assert min(ledgers) == len(calm.descriptions) - len(ledgers), "last what the operator knows of it"
-    for die_at in range(1, calm.calls, 5):
-        await store(make_bucket(server, name), prefix, claim)
+    for die_at in range(1, calm.calls + 1):
+        claim = f"killed-{die_at}"
+        await store(bucket, prefix, claim, lock)
+        before, there = contents_seen(root, name, prefix), contents(root, name, prefix, claim)
         with pytest.raises(Killed):
             await Erasure(make_bucket(server, name, hook=Writes(die_at=die_at)), prefix, claim, now).go_on(
                 never
             )
-        assert await Erasure(make_bucket(server, name), prefix, claim, now).go_on(never)
-        assert inventory(root, name, prefix) == {}
+        assert contents_seen(root, name, prefix) <= before, "what was hidden, or written over, is seen again"
+        successor = Erasure(bucket, prefix, claim, now)
+        assert await successor.go_on(never)
+        assert contents_seen(root, name, prefix) == set()
+        left = contents(root, name, prefix, claim)
+        assert left == (there if kind == "locked" else {})
+        assert successor.remains.objects == len(left)
+
+
+def contents(root: Any, bucket: str, prefix: str, claim: str) -> dict[tuple[str, str], str]:
+    """All versions of what is a tenant's, without marks."""
+    found = inventory(root, bucket, f"{prefix}/{claim}/") | inventory(
+        root, bucket, f"{prefix}/ledgers/{claim}."
+    )
+    return {key: tag for key, tag in found.items() if tag != "marker"}
+
+
+@pytest.mark.parametrize("kind", ["plain", "versioned", "locked"])
+async def test_it_takes_few_requests(
+    kind: str, server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    """A few for all keys, not some for each; what stays is asked for its lock besides, once."""
+    writes, keys = Writes(), range(40)
+    bucket = make_bucket(server, named(kind, root), hook=writes)
+    for number in keys:
+        for _ in "ab":
+            await bucket.put_document(f"{prefix}/{claim}/restic/data/{number}", b"x")
+    asked: Counter[str] = Counter()
+    events = bucket._connection._made().meta.events
+    events.register("before-call.s3", lambda model, **_: asked.update([model.name]))
+    erasure = Erasure(bucket, prefix, claim, now)
+    assert await erasure.go_on(never)
+    stays = 2 * len(keys) if kind == "locked" else 0
+    assert (erasure.gone.objects + erasure.remains.objects, erasure.remains.objects) == (
+        len(keys) if kind == "plain" else 2 * len(keys),
+        stays,
+    )
+    assert (asked.pop("GetObjectRetention", 0), asked.pop("GetObjectLegalHold", 0)) == (stays, stays)
+    assert asked.total() < 20, asked
+    removed = any(each.startswith("remove ") for each in writes.descriptions)
+    assert removed == (kind != "plain"), "without versions the right to remove some isn't needed"
+
+
+@pytest.mark.parametrize("answer", ["refuses all", "passes some by"])
+@pytest.mark.parametrize("kind", ["plain", "versioned"])
+async def test_of_a_store_that_does_not_take_several_each_is_asked_for_alone(
+    answer: str, kind: str, server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    name = PLAIN if kind == "plain" else versioned(root)
+    bucket = make_bucket(server, name)
+    await store(bucket, prefix, claim)
+    fake_answers(bucket, answer)
+    erasure = Erasure(bucket, prefix, claim, now)
+    assert await erasure.go_on(never)
+    assert inventory(root, name, prefix) == {}
+    assert erasure.remains == Remains()
+    assert erasure.gone.objects == len(NAMES) + len(LEDGERS) + (1 if kind == "versioned" else -1)
+
+
+async def test_a_store_that_goes_away_meanwhile_is_not_waited_for_by_each(
+    server: S3Process, make_bucket: MakeBucket, prefix: str, claim: str
+) -> None:
+    bucket = make_bucket(server, PLAIN)
+    for number in range(3 * THREADS):
+        await bucket.put_document(f"{prefix}/{claim}/restic/data/{number}", b"x")
+    asked: list[str] = []
+
+    def fake_absence(model: Any, **_: Any) -> None:
+        asked.append(model.name)
+        raise EndpointConnectionError(endpoint_url=server.endpoint)
+
+    fake_answers(bucket, "refuses all")
+    bucket._connection._made().meta.events.register("before-call.s3.DeleteObject", fake_absence)
+    with pytest.raises(StoreUnreachable):
+        await Erasure(bucket, prefix, claim, now).go_on(never)
+    assert len(asked) == THREADS
+
+
+def fake_answers(bucket: Bucket, answer: str) -> None:
+    """Of stores that are none of these two servers."""
+
+    def refuse(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        said = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
+        return AWSResponse("", 501, {}, None), said
+
+    def forget(params: dict[str, Any], **_: Any) -> None:
+        params["Delete"] = {"Objects": params["Delete"]["Objects"][1::2] or [{"Key": "nobody's"}]}
+
+    events = bucket._connection._made().meta.events
+    if answer == "refuses all":
+        events.register("before-call.s3.DeleteObjects", refuse)
+    else:
+        events.register("provide-client-params.s3.DeleteObjects", forget)
 
 
 async def test_it_goes_on_in_the_next_look_and_after_the_store_was_away(
