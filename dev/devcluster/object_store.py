@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -85,18 +86,7 @@ def _make_secrets(kubectl: Kubectl) -> None:
 
 def _make_bucket(kubectl: Kubectl) -> None:
     """With all that ``immutability`` of a day asks for."""
-    with _forwarded(kubectl) as port, tempfile.TemporaryDirectory(prefix="odoo-tenancy-") as folder:
-        ca_file = Path(folder) / "ca.crt"
-        ca_file.write_bytes(_value(kubectl, AUTHORITY, "ca.crt"))
-        s3 = boto3.client(
-            "s3",
-            endpoint_url=f"https://localhost:{port}",
-            region_name="us-east-1",
-            aws_access_key_id=_value(kubectl, CREDENTIALS, "access-key-id").decode(),
-            aws_secret_access_key=_value(kubectl, CREDENTIALS, "secret-access-key").decode(),
-            verify=str(ca_file),
-            config=Config(s3={"addressing_style": "path"}),
-        )
+    with client(kubectl) as s3:
         try:
             if BUCKET not in [each["Name"] for each in s3.list_buckets()["Buckets"]]:
                 s3.create_bucket(Bucket=BUCKET, ObjectLockEnabledForBucket=True)
@@ -113,6 +103,23 @@ def _make_bucket(kubectl: Kubectl) -> None:
         except (BotoCoreError, ClientError) as error:
             hint = f"kubectl -n {DATA} logs statefulset/s3"
             raise StepFailed("Bucket for backups", str(error), hint) from error
+
+
+@contextmanager
+def client(kubectl: Kubectl) -> Iterator[Any]:
+    """boto3's, as who may do everything there."""
+    with _forwarded(kubectl) as port, tempfile.TemporaryDirectory(prefix="odoo-tenancy-") as folder:
+        ca_file = Path(folder) / "ca.crt"
+        ca_file.write_bytes(_value(kubectl, AUTHORITY, "ca.crt"))
+        yield boto3.client(
+            "s3",
+            endpoint_url=f"https://localhost:{port}",
+            region_name="us-east-1",
+            aws_access_key_id=_value(kubectl, CREDENTIALS, "access-key-id").decode(),
+            aws_secret_access_key=_value(kubectl, CREDENTIALS, "secret-access-key").decode(),
+            verify=str(ca_file),
+            config=Config(s3={"addressing_style": "path"}),
+        )
 
 
 def _value(kubectl: Kubectl, name: str, key: str) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.test_sessions import log_in
+from tests.support.node import PodProcesses, counts_as_ready, without_kubelet
 from tests.support.odoo_site import OdooSite, browse
 from tests.support.reach import PROBE, infrastructure, ports_of
 from tests.support.tenants import NAMESPACE, Tenants, until
@@ -33,6 +34,12 @@ from odoo_tenancy.cluster.objects import ObjectRef
 POLICY, RECOVERY = "local", "local-recovery"
 STORE = "s3.odoo-data.svc:9000"
 POSTGRES = "postgres.odoo-data.svc:5432"
+NEEDED = (
+    ("kube-system", "deployment/coredns"),
+    ("odoo-data", "statefulset/postgres"),
+    ("odoo-data", "statefulset/s3"),
+)
+"""By a Job: while their node counts as lost, no Service leads to them."""
 LOSE_FILE = """
 import json, os, sys
 os.rename(sys.argv[1], sys.argv[2])
@@ -107,16 +114,47 @@ async def rigel(tenants: Tenants, policy: ObjectRef) -> AsyncIterator[OdooTenant
 
 
 async def back_up(cluster: Cluster, name: str) -> TenantBackup:
-    """A backup on demand, as kubectl creates it, once it is over."""
+    """A backup on demand, once it is over."""
+    await begin(cluster, name)
+    return await over(cluster, name)
+
+
+async def begin(cluster: Cluster, name: str) -> None:
+    """As kubectl creates it."""
     ref = ObjectRef(API_VERSION, "TenantBackup", NAMESPACE, name)
     await cluster.create({**_named(ref), "spec": {"tenantRef": {"name": "rigel"}}})
 
-    async def over() -> TenantBackup | None:
-        live = await cluster.get(ref)
-        found = TenantBackup.parse(live) if live else None
-        return found if found and found.status.phase in ("Completed", "Failed") else None
 
-    return await until(f"TenantBackup {name} is over", over, 300)
+async def over(cluster: Cluster, name: str) -> TenantBackup:
+    async def ended() -> TenantBackup | None:
+        found = await look(cluster, name)
+        return found if found.status.phase in ("Completed", "Failed") else None
+
+    return await until(f"TenantBackup {name} is over", ended, 300)
+
+
+async def look(cluster: Cluster, name: str) -> TenantBackup:
+    live = await cluster.get(ObjectRef(API_VERSION, "TenantBackup", NAMESPACE, name))
+    assert live is not None
+    return TenantBackup.parse(live)
+
+
+async def restore(cluster: Cluster, name: str, backup: str) -> TenantRestore:
+    """Over the living tenant, to its good end."""
+    ref = ObjectRef(API_VERSION, "TenantRestore", NAMESPACE, name)
+    later = (datetime.now(UTC) + timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    source = {"backupRef": {"name": backup}}
+    spec = {"tenantRef": {"name": "rigel"}, "source": source, "confirm": "rigel", "notAfter": later}
+    await cluster.create({**_named(ref), "spec": spec})
+
+    async def ended() -> TenantRestore | None:
+        live = await cluster.get(ref)
+        found = TenantRestore.parse(live) if live else None
+        return found if found and found.status.phase in ("Completed", "Failed", "Expired") else None
+
+    restored = await until("the restore is over", ended, 420)
+    assert restored.status.phase == "Completed", restored.status
+    return restored
 
 
 async def test_what_was_stored_is_read_back(tenants: Tenants, cluster: Cluster, rigel: OdooTenant) -> None:
@@ -170,19 +208,7 @@ async def test_a_restore_brings_back_what_was(tenants: Tenants, cluster: Cluster
         assert (await back_up(cluster, "rigel-before")).status.phase == "Completed"
         await site.call("res.partner", "write", [kept], {"name": "was overwritten"})
         await site.call("res.partner", "create", {"name": "came later"})
-    ref = ObjectRef(API_VERSION, "TenantRestore", NAMESPACE, "rigel-back")
-    later = (datetime.now(UTC) + timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    source = {"backupRef": {"name": "rigel-before"}}
-    spec = {"tenantRef": {"name": "rigel"}, "source": source, "confirm": "rigel", "notAfter": later}
-    await cluster.create({**_named(ref), "spec": spec})
-
-    async def over() -> TenantRestore | None:
-        live = await cluster.get(ref)
-        found = TenantRestore.parse(live) if live else None
-        return found if found and found.status.phase in ("Completed", "Failed", "Expired") else None
-
-    restored = await until("the restore is over", over, 420)
-    assert restored.status.phase == "Completed", restored.status
+    restored = await restore(cluster, "rigel-back", "rigel-before")
     await tenants.ready("rigel")
     async with browse(rigel.status.url) as site:
         await log_in(tenants, site, "rigel")
@@ -206,6 +232,87 @@ async def test_a_restore_brings_back_what_was(tenants: Tenants, cluster: Cluster
         name for name in tenants.sql("SELECT datname FROM pg_database") if rigel.status.claim in name
     ]
     assert databases == [rigel.status.database.name], "nothing is left of what was there before"
+
+
+@pytest.mark.parametrize("when", ["meanwhile", "afterwards"])
+async def test_a_kubelet_killed_during_a_backup_delays_it_and_no_more(
+    when: str, tenants: Tenants, cluster: Cluster, store: Kubectl, policy: ObjectRef, rigel: OdooTenant
+) -> None:
+    """The Job's pod runs on: it comes to its end meanwhile, and nobody tells; or it is held in mid-dump until the node is
+    back. As long as the node counts as lost the backup isn't over; then it is, and a good one."""
+    name = f"rigel-{when}"
+    async with browse(rigel.status.url) as site:
+        await log_in(tenants, site, "rigel")
+        kept = await site.call("res.partner", "create", {"name": f"was there {when}"})
+    await begin(cluster, name)
+    held = await in_mid_dump(cluster, name)
+    try:
+        with without_kubelet():
+            if when == "meanwhile":
+                held.go_on()
+                await until("the Job's processes have ended", lambda: no_more(held), 120)
+            await until("the node counts as lost", lambda: is_lost(store), 180)
+            assert (await look(cluster, name)).status.phase == "Running"
+        assert counts_as_ready(store) == "True"
+        for namespace, workload in NEEDED:
+            store.rollout(namespace, workload)
+    finally:
+        held.go_on()
+    said = (await over(cluster, name)).status
+    assert said.phase == "Completed", said
+    assert said.verification is not None
+    assert said.verification.result == "Passed"
+    assert await locks(cluster, store, policy, rigel) == []
+    await tenants.ready("rigel")
+    async with browse(rigel.status.url) as site:
+        await log_in(tenants, site, "rigel")
+        await site.call("res.partner", "write", [kept], {"name": "was overwritten"})
+    await restore(cluster, f"{name}-back", name)
+    await tenants.ready("rigel")
+    async with browse(rigel.status.url) as site:
+        await log_in(tenants, site, "rigel")
+        (partner,) = await site.call("res.partner", "read", [kept], ["name"])
+    assert partner["name"] == f"was there {when}"
+
+
+async def in_mid_dump(cluster: Cluster, backup: str) -> PodProcesses:
+    """The processes of its Job, held while pg_dump is at work."""
+    of_the_job = f"odootenancy.io/backup={backup},app.kubernetes.io/component=backup"
+
+    async def its_pod() -> PodProcesses | None:
+        for live in await cluster.list("v1", "Pod", label_selector=of_the_job):
+            return PodProcesses(live["metadata"]["uid"])
+        return None
+
+    found = await until("its pod is there", its_pod, 180)
+
+    async def dumps() -> bool:
+        if "pg_dump" not in found.running().values():
+            return False
+        found.hold()
+        return True
+
+    await until("pg_dump is at work in its pod", dumps, 120, every=0.02)
+    return found
+
+
+async def no_more(held: PodProcesses) -> bool:
+    return not held.running()
+
+
+async def is_lost(kubectl: Kubectl) -> bool:
+    return counts_as_ready(kubectl) != "True"
+
+
+async def locks(cluster: Cluster, store: Kubectl, policy: ObjectRef, tenant: OdooTenant) -> list[str]:
+    """restic's, in the tenant's repository."""
+    live = await cluster.get(policy)
+    assert live is not None
+    below = f"{live['spec']['store']['s3']['prefix']}/{tenant.status.claim}/restic"
+    with object_store.client(store) as s3:
+        assert s3.list_objects_v2(Bucket=object_store.BUCKET, Prefix=f"{below}/config").get("Contents")
+        found = s3.list_objects_v2(Bucket=object_store.BUCKET, Prefix=f"{below}/locks/")
+    return [str(each["Key"]) for each in found.get("Contents", ())]
 
 
 async def attach(site: OdooSite, content: str) -> str:

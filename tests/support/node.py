@@ -1,0 +1,82 @@
+"""The local cluster's one node on a bad day: its kubelet killed, and a pod's processes held in the middle of their work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from devcluster import cgroups, node
+from devcluster import cluster as local_cluster
+from devcluster.kubectl import Kubectl
+
+_OF_THE_NODE = ("", "pause", "containerd-shim")
+"""What has ended, and what ends with the pod."""
+_READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+
+
+@contextmanager
+def without_kubelet() -> Iterator[None]:
+    """It is killed at once, and started again at the end. Containers run on meanwhile, and nobody tells of them."""
+    pid = local_cluster.processes().pid("kubelet")
+    if pid is None:
+        pytest.skip("the node is kind's: its kubelet is no process of ours")
+    os.kill(pid, signal.SIGKILL)
+    try:
+        yield
+    finally:
+        done = subprocess.run(
+            [sys.executable, "-m", "devcluster", "up"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def counts_as_ready(kubectl: Kubectl) -> str:
+    """``True``, ``False``, or ``Unknown`` where nothing was heard of it for too long."""
+    return kubectl.ask("get", "node", node.NAME, "-o", _READY)
+
+
+@dataclass(frozen=True)
+class PodProcesses:
+    """Of all containers of a pod."""
+
+    uid: str
+    """Of the pod, by which the kubelet names its cgroup."""
+
+    def running(self) -> dict[int, str]:
+        """By id, the names of their programs."""
+        ids: set[str] = set()
+        for directory in cgroups.directories():
+            if f"pod{self.uid}" in directory.parts:
+                with contextlib.suppress(OSError):  # it goes with its container
+                    ids |= set((directory / "cgroup.procs").read_text().split())
+        names = {int(each): _program(each) for each in ids}
+        return {pid: name for pid, name in names.items() if name not in _OF_THE_NODE}
+
+    def hold(self) -> None:
+        """Until they go on: the kernel answers in their stead, they never do."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def _program(pid: str) -> str:
+    """Nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
