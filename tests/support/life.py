@@ -167,4 +167,5 @@ def never_came(
         never += [place for place in missed if place in missed_once]
         left += [place for place in missed if place not in missed_once]
         missed_once.update(missed)
+    print(f"deaths that never came: {never}", flush=True)
     return never
