@@ -132,8 +132,9 @@ def is_anothers(write: str, namespace: str) -> bool:
 
 
 def is_anytime(write: str) -> bool:
-    """What a pool does at times of its own, whatever is done with a tenant: so it comes an act earlier or later."""
-    return "tpl_" in write or (write.startswith("patch HostingPool") and write.endswith("(status)"))
+    """What a pool or a policy does at times of its own, whatever is done with a tenant: so it comes an act earlier or later."""
+    own = write.startswith(("patch HostingPool", "patch BackupPolicy")) and write.endswith("(status)")
+    return own or "tpl_" in write
 
 
 def drawn(writes: Writes, whens: Sequence[When], each: int, chance: random.Random) -> dict[str, list[Death]]:
