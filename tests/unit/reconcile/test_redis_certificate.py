@@ -59,5 +59,6 @@ def test_keys_are_not_shown(first: RedisCertificate) -> None:
 
 def test_without_openssl_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificates, "PROGRAM", "no-such-program")
-    with pytest.raises(Unavailable, match="no-such-program"):
+    with pytest.raises(Unavailable, match="no-such-program") as raised:
         get(None)
+    assert raised.value.reason == "CertificateNotMade"
