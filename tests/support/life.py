@@ -132,7 +132,7 @@ def is_anothers(write: str, namespace: str) -> bool:
 
 
 def is_anytime(write: str) -> bool:
-    """What a pool or a policy does at times of its own, whatever is done with a tenant: so it comes an act earlier or later."""
+    """What a pool or a policy does at times of its own, whatever is done with a tenant: an act earlier or later."""
     own = write.startswith(("patch HostingPool", "patch BackupPolicy")) and write.endswith("(status)")
     return own or "tpl_" in write
 
