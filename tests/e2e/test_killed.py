@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
+from tests.support.chance import SOAK, chance
 from tests.support.kube import Kube
-from tests.support.life import Act, Life, StartProcess, When, Writes, distinct, drawn
+from tests.support.life import (
+    WHENS,
+    Act,
+    Life,
+    StartProcess,
+    When,
+    Writes,
+    distinct,
+    drawn,
+    everywhere,
+    is_anytime,
+    never_came,
+)
 from tests.support.odoo_site import browse
 from tests.support.operator_process import Death, OperatorProcess
 from tests.support.tenants import EXAMPLES, OPERATOR, Tenants, until
@@ -26,7 +37,6 @@ from odoo_tenancy.api.meta import API_VERSION, Manifest
 from odoo_tenancy.api.tenant import OdooTenant
 from odoo_tenancy.cluster.objects import ObjectRef
 
-SOAK = bool(os.environ.get("SOAK"))
 DRAWN = 6
 IN_ONE_LIFE = 10
 
@@ -150,9 +160,9 @@ def start(
     hosts = {f"{name}.odoo-data.svc": address_of(kube, name) for name in ("postgres", "redis")}
     processes: list[OperatorProcess] = []
 
-    def begin(death: Death | None) -> OperatorProcess:
+    def begin(deaths: Sequence[Death]) -> OperatorProcess:
         directory = tmp_path_factory.mktemp("crash")
-        processes.append(OperatorProcess(own, directory, (POOL,), death, hosts))
+        processes.append(OperatorProcess(own, directory, (POOL,), deaths, hosts))
         return processes[-1]
 
     with tenants.operator_stopped():
@@ -171,7 +181,7 @@ def address_of(kube: Kube, service: str) -> str:
     return str(found["spec"]["clusterIP"])
 
 
-def live(kube: Kube, tenants: Tenants, start: StartProcess, deaths: dict[str, list[Death]]) -> Life:
+def live(kube: Kube, tenants: Tenants, start: StartProcess, deaths: Mapping[str, Sequence[Death]]) -> Life:
     """A life, to its end."""
     victim = Victim(kube, tenants)
     lived = Life(victim.acts(), start, victim.said, deaths)
@@ -187,39 +197,17 @@ def writes(kube: Kube, tenants: Tenants, start: StartProcess) -> Writes:
 
 @pytest.mark.skipif(SOAK, reason="all of them are tried")
 def test_killed_at_a_few_writes(kube: Kube, tenants: Tenants, start: StartProcess, writes: Writes) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    # A template that nobody needs any more goes an act earlier or later, as it happens.
-    certain = {act: [w for w in found if act == "create" or "tpl_" not in w] for act, found in writes.items()}
-    deaths = drawn(certain, ["before", "after"], DRAWN, random.Random(seed))
+    deaths = drawn(writes, WHENS, DRAWN, chance())
     reached = live(kube, tenants, start, deaths).reached
     assert len(reached) >= DRAWN - 2, f"{reached} of {deaths}"
 
 
 @pytest.mark.skipif(not SOAK, reason="takes an hour: make soak")
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", WHENS)
 def test_killed_at_every_write(
     kube: Kube, tenants: Tenants, start: StartProcess, writes: Writes, when: When
 ) -> None:
-    left = [(act, Death(when, write)) for act, found in writes.items() for write in found]
-    never: list[tuple[str, Death]] = []
-    while left:
-        some, left = left[:IN_ONE_LIFE], left[IN_ONE_LIFE:]
-        missed = _not_reached(kube, tenants, start, some)
-        if missed == some:  # those after the first one waited for a process that never died
-            never.append(missed.pop(0))
-        left = missed + left
-    # A few writes come an act earlier or later, as it happens: a template that nobody needs any more.
-    assert len(never) < 3, f"deaths that never came: {never}"
-
-
-def _not_reached(
-    kube: Kube, tenants: Tenants, start: StartProcess, some: list[tuple[str, Death]]
-) -> list[tuple[str, Death]]:
-    """Of those that one life was to have."""
-    print(f"{len(some)} deaths: {some[0][1]} … {some[-1][1]}", flush=True)
-    deaths: dict[str, list[Death]] = {}
-    for act, death in some:
-        deaths.setdefault(act, []).append(death)
-    reached = live(kube, tenants, start, deaths).reached
-    return [death for death in some if death not in reached]
+    never = never_came(
+        lambda deaths: live(kube, tenants, start, deaths), everywhere(writes, [when]), IN_ONE_LIFE
+    )
+    assert all(is_anytime(death.description) for _, death in never), f"deaths that never came: {never}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 
-SOAK = os.environ.get("SOAK", "")
+SOAK = bool(os.environ.get("SOAK"))
 """Set: everything is tried."""
 
 

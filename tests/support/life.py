@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tests.support.operator_process import DIED, NOBODY, Death, OperatorProcess
+from tests.support.operator_process import NOBODY, Death, OperatorProcess
 from tests.support.waiting import eventually
 
-StartProcess = Callable[[Death | None], OperatorProcess]
+StartProcess = Callable[[Sequence[Death]], OperatorProcess]
 When = Literal["before", "after"]
 WHENS: tuple[When, ...] = ("before", "after")
 Writes = Mapping[str, Sequence[str]]
 """What is written outside, by act; each once, in its order."""
+Place = tuple[str, Death]
+"""An act, and where in it a process dies."""
 
 PATIENCE = 300.0
 """Seconds for one act, whoever dies in it."""
@@ -41,9 +43,9 @@ class Life:
     said: Callable[[], object]
     """What there is instead, where an act is never over."""
     deaths: Mapping[str, Sequence[Death]] = field(default_factory=dict)
-    """By act: where the processes die, one after the other."""
-    reached: list[tuple[str, Death]] = field(default_factory=list)
-    """Which deaths came, by act: some writes that one process makes, another finds made."""
+    """By act: where the processes die. Each is ready for all of them that have not come yet."""
+    reached: list[Place] = field(default_factory=list)
+    """Which deaths came: some writes that one process makes, another finds made."""
     writes: dict[str, list[str]] = field(default_factory=dict)
     _process: OperatorProcess | None = None
     _noted: int = 0
@@ -58,28 +60,37 @@ class Life:
     def _live(self, act: Act) -> None:
         deaths = list(self.deaths.get(act.name, ()))
         if deaths or self._process is None:
-            self._begin(deaths.pop(0) if deaths else None)
+            self._begin(deaths)
         act.do()
 
         def over() -> bool:
             assert self._process is not None
             if not self._process.running:
-                assert self._process.exit_status() == DIED, self._process.lines[-5:]
-                assert self._process.death is not None
-                self.reached.append((act.name, self._process.death))
-                self._begin(deaths.pop(0) if deaths else None)
+                self._note_death(act, deaths)
+                self._begin(deaths)
             return act.over()
 
         eventually(over, lambda: f"{act.name} is over; {self.said()}; {self._last_looks()}", PATIENCE)
         assert self._process is not None
         self.writes[act.name] = self._process.writes()[self._noted :]
         self._noted += len(self.writes[act.name])
+        if deaths:  # they are this act's
+            self._process.close()
+            if self._process.exit_status():  # at its very last write
+                self._note_death(act, deaths)
+            self._begin(())
         act.check()
 
-    def _begin(self, death: Death | None) -> None:
+    def _note_death(self, act: Act, deaths: list[Death]) -> None:
+        assert self._process is not None
+        died = self._process.died_at()
+        deaths.remove(died)
+        self.reached.append((act.name, died))
+
+    def _begin(self, deaths: Sequence[Death]) -> None:
         if self._process is not None:
             self._process.close()
-        self._process, self._noted = self.start(death), 0
+        self._process, self._noted = self.start(deaths), 0
 
     def _last_looks(self) -> object:
         return self._process.said("reconciled")[-3:] if self._process else None
@@ -96,8 +107,8 @@ def successors(
     """Starts operators for one pool, each in an empty directory of its own; none runs on after the block."""
     processes: list[OperatorProcess] = []
 
-    def start(death: Death | None) -> OperatorProcess:
-        processes.append(OperatorProcess(kubeconfig, directory(), (pool,), death, hosts, **settings))
+    def start(deaths: Sequence[Death]) -> OperatorProcess:
+        processes.append(OperatorProcess(kubeconfig, directory(), (pool,), deaths, hosts, **settings))
         return processes[-1]
 
     yield start
@@ -120,11 +131,50 @@ def is_anothers(write: str, namespace: str) -> bool:
     return "TenantBackup" in write and namespace not in write
 
 
+def is_anytime(write: str) -> bool:
+    """What a pool or a policy does at times of its own, whatever is done with a tenant: an act earlier or later."""
+    own = write.startswith(("patch HostingPool", "patch BackupPolicy")) and write.endswith("(status)")
+    return own or "tpl_" in write
+
+
 def drawn(writes: Writes, whens: Sequence[When], each: int, chance: random.Random) -> dict[str, list[Death]]:
-    """So many writes of all acts, to die at in one life, in their order; ``whens`` in turn."""
-    every = [(act, number) for act, found in writes.items() for number in range(len(found))]
+    """So many writes of all acts, to die at in one life, in their order; ``whens`` in turn. Of what is done at any time,
+    only what the first act saw, which has all of it before it."""
+    first = next(iter(writes))
+    every = [
+        (act, write)
+        for act, found in writes.items()
+        for write in found
+        if act == first or not is_anytime(write)
+    ]
     chosen = sorted(chance.sample(every, each), key=every.index)
     deaths: dict[str, list[Death]] = {act: [] for act in writes}
-    for turn, (act, number) in enumerate(chosen):
-        deaths[act].append(Death(whens[turn % len(whens)], writes[act][number]))
+    for turn, (act, write) in enumerate(chosen):
+        deaths[act].append(Death(whens[turn % len(whens)], write))
     return deaths
+
+
+def everywhere(writes: Writes, whens: Sequence[When] = WHENS) -> list[Place]:
+    """All there is to die at."""
+    return [(act, Death(when, write)) for act, found in writes.items() for write in found for when in whens]
+
+
+def never_came(
+    live: Callable[[Mapping[str, Sequence[Death]]], Life], places: Sequence[Place], in_one_life: int
+) -> list[Place]:
+    """Lives until every one of these deaths came, or didn't in a life of its own either; returns the latter. What is
+    written side by side, a death nearby can hide."""
+    lives = [places[n : n + in_one_life] for n in range(0, len(places), in_one_life)]
+    missed = [place for some in lives for place in _missed(live, some)]
+    never = [place for alone in missed for place in _missed(live, [alone])]
+    print(f"deaths that never came: {never}", flush=True)
+    return never
+
+
+def _missed(live: Callable[[Mapping[str, Sequence[Death]]], Life], places: Sequence[Place]) -> list[Place]:
+    print(f"{len(places)} deaths: {places[0][1]} … {places[-1][1]}", flush=True)
+    deaths: dict[str, list[Death]] = {}
+    for act, death in places:
+        deaths.setdefault(act, []).append(death)
+    reached = live(deaths).reached
+    return [place for place in places if place not in reached]

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 POOL_RESYNC = 2.0
 """Seconds between two looks at a pool, where a test doesn't say otherwise."""
 DIED = 42
-"""Exit status of a process that ended where it was told to."""
+"""Exit status of a process that ended at the first of where it was told to; at the second it is one more, and so on."""
 
 
 NOBODY: Mapping[str, str] = {}
@@ -53,7 +53,7 @@ class OperatorProcess:
         kubeconfig: of the cluster that it serves.
         directory: an empty one, for what it notes; its name is the process's.
         pools: those that it serves; empty: all.
-        death: where it ends itself.
+        deaths: where it ends itself, at whichever of them it comes to first.
         hosts: addresses of names that only the cluster's own DNS knows.
         settings: as ``docs/settings.md`` has them, without the prefix.
     """
@@ -63,7 +63,7 @@ class OperatorProcess:
         kubeconfig: Path,
         directory: Path,
         pools: Sequence[str] = (),
-        death: Death | None = None,
+        deaths: Sequence[Death] = (),
         hosts: Mapping[str, str] = NOBODY,
         **settings: str,
     ) -> None:
@@ -86,7 +86,7 @@ class OperatorProcess:
             "BACKOFF_CAP": "2",
             **settings,
         }
-        self.death = death
+        self._deaths = tuple(deaths)
         self.start()
 
     def start(self) -> None:
@@ -100,7 +100,7 @@ class OperatorProcess:
                 **{f"ODOO_TENANCY_{name}": value for name, value in self._settings.items()},
                 "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
                 "OPERATOR_WRITES": str(self.writes_file),
-                "OPERATOR_DEATH": json.dumps(self.death.__dict__) if self.death else "",
+                "OPERATOR_DEATHS": json.dumps([death.__dict__ for death in self._deaths]),
                 "OPERATOR_HOSTS": json.dumps(self._hosts),
                 NETWORK: network(),
             },
@@ -153,6 +153,16 @@ class OperatorProcess:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    def died_at(self, seconds: float = PATIENCE) -> Death:
+        """Waits for its end, which has to be one of those that it was told.
+
+        Raises:
+            AssertionError: it ended otherwise.
+        """
+        told = self._process.wait(seconds) - DIED
+        assert 0 <= told < len(self._deaths), (told + DIED, self.lines[-5:])
+        return self._deaths[told]
+
     def exit_status(self, seconds: float = PATIENCE) -> int:
         """Waits for its end."""
         return self._process.wait(seconds)
@@ -183,10 +193,10 @@ def anonymous(description: str) -> str:
 
 @dataclass
 class Recorder:
-    """A ``WriteHook``: notes each write that succeeded, and ends the process at one of them."""
+    """A ``WriteHook``: notes each write that succeeded, and ends the process at the first that it is told to die at."""
 
     note: Callable[[str], object]
-    death: Death | None
+    deaths: Sequence[Death]
     seen: Counter[str] = field(default_factory=Counter)
 
     def before_write(self, description: str) -> None:
@@ -201,11 +211,10 @@ class Recorder:
         self._die("after", description)
 
     def _die(self, when: str, description: str) -> None:
-        death = self.death
-        if death is None or death.when != when or death.description not in ("", description):
-            return
-        if self.seen[death.description] == death.occurrence:
-            os._exit(DIED)
+        for number, death in enumerate(self.deaths):
+            met = death.when == when and death.description in ("", description)
+            if met and self.seen[death.description] == death.occurrence:
+                os._exit(DIED + number)
 
 
 def _resolve(hosts: Mapping[str, str]) -> None:
@@ -224,10 +233,9 @@ def _main() -> int:
     from odoo_tenancy.runtime.__main__ import main
 
     _resolve(json.loads(os.environ["OPERATOR_HOSTS"]))
-    told = os.environ["OPERATOR_DEATH"]
-    death = Death(**json.loads(told)) if told else None
+    deaths = [Death(**each) for each in json.loads(os.environ["OPERATOR_DEATHS"])]
     with open(os.environ["OPERATOR_WRITES"], "a", buffering=1) as file:
-        return main(hook=Recorder(file.write, death))
+        return main(hook=Recorder(file.write, deaths))
 
 
 if __name__ == "__main__":

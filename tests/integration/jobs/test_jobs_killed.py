@@ -296,7 +296,7 @@ async def tenant(database_server: PostgresProcess, s3: S3Process, tmp_path: Path
             yield Tenant(world, jobs)
 
 
-@pytest.mark.skipif(bool(SOAK), reason="all of them are tried one by one")
+@pytest.mark.skipif(SOAK, reason="all of them are tried one by one")
 async def test_killed_at_a_few_outside_steps(tenant: Tenant) -> None:
     drawn = chance()
     for scene in drawn.sample(SCENES, DRAWN):

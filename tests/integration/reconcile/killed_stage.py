@@ -152,7 +152,7 @@ class Victim:
 
     def end(self) -> None:
         """Nothing stays."""
-        self.begin(None)
+        self.begin(())
         self.backups.tenants.made["acme"] = ""
         self.backups.tenants.clear()
         self.stage.drop_pools([self.pool])

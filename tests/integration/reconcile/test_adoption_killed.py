@@ -1,24 +1,33 @@
 """The operator killed before and after its writes while a tenant of a shared namespace rests, leaves its data, and is taken
 back with it: the next one goes on, and the data are what they were.
 
-As in ``test_killed.py``; ``SOAK=1`` dies at every write, at two of each act in a life.
+As in ``test_killed.py``; ``SOAK=1`` dies at every write, at ten in a life.
 """
 
 from __future__ import annotations
 
-import os
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
 
 import pytest
 from tests.integration.reconcile.stage import Stage, Tenants, pool_ref
-from tests.support.life import Act, Life, StartProcess, When, distinct, drawn, successors
+from tests.support.chance import SOAK, chance
+from tests.support.life import (
+    WHENS,
+    Act,
+    Life,
+    StartProcess,
+    distinct,
+    drawn,
+    everywhere,
+    is_anytime,
+    never_came,
+    successors,
+)
 from tests.support.operator_process import Death
 
-SOAK = bool(os.environ.get("SOAK"))
 DRAWN = 6
+IN_ONE_LIFE = 10
 POOL, NAME, NAMESPACE = "crashadopt", "victim", "crash-adopt"
 KEPT = {"databases": 1, "roles": 3, "volumes": 1, "vaults": 1}
 
@@ -116,7 +125,7 @@ def begin(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         yield start
 
 
-def life(stage: Stage, begin: StartProcess, deaths: dict[str, list[Death]]) -> Life:
+def life(stage: Stage, begin: StartProcess, deaths: Mapping[str, Sequence[Death]]) -> Life:
     """Lived to its end."""
     victim = Returning(stage, Tenants(stage, NAMESPACE), stage.inventory())
     lived = Life(victim.acts(), begin, victim.said, deaths)
@@ -127,23 +136,11 @@ def life(stage: Stage, begin: StartProcess, deaths: dict[str, list[Death]]) -> L
 def test_killed_at_writes_of_a_tenant_that_comes_back(stage: Stage, begin: StartProcess) -> None:
     writes = distinct(life(stage, begin, {}).writes)
     assert all(writes[act] for act in ("suspend", "resume", "retain", "adopt", "delete")), writes
-    seed = random.randrange(2**32)
-    print(f"seed {seed}; {writes}")
-    chance = random.Random(seed)
-    whens: tuple[When, ...] = get_args(When)
-    if not SOAK:
-        chosen = drawn(writes, whens, DRAWN, chance)
-        reached = life(stage, begin, chosen).reached
-        # A few writes come an act earlier or later, as it happens: a template that nobody needs any more.
-        assert len(reached) >= DRAWN - 2, f"{reached} of {chosen}"
+    print(writes)
+    if SOAK:
+        never = never_came(lambda deaths: life(stage, begin, deaths), everywhere(writes), IN_ONE_LIFE)
+        assert all(is_anytime(death.description) for _, death in never), f"deaths that never came: {never}"
         return
-    for when in whens:
-        left = {act: list(found) for act, found in writes.items()}
-        while any(left.values()):
-            chosen = {
-                act: [Death(when, found.pop(0)) for _ in range(min(2, len(found)))]
-                for act, found in left.items()
-            }
-            print(chosen, flush=True)
-            reached = life(stage, begin, chosen).reached
-            assert len(reached) >= sum(map(len, chosen.values())) // 2, f"{reached} of {chosen}"
+    chosen = drawn(writes, WHENS, DRAWN, chance())
+    reached = life(stage, begin, chosen).reached
+    assert len(reached) >= DRAWN - 2, f"{reached} of {chosen}"

@@ -7,18 +7,29 @@ every one of them, each in a life of its own.
 
 from __future__ import annotations
 
-import os
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import psycopg
 import pytest
 from tests.integration.reconcile.stage import Stage, Tenants, condition, namespace_ref, pool_ref
-from tests.support.life import Act, Life, StartProcess, When, Writes, distinct, drawn, successors
+from tests.support.chance import SOAK, chance
+from tests.support.life import (
+    WHENS,
+    Act,
+    Life,
+    StartProcess,
+    When,
+    Writes,
+    distinct,
+    drawn,
+    everywhere,
+    is_anytime,
+    never_came,
+    successors,
+)
 from tests.support.operator_process import Death, OperatorProcess
 from tests.support.own_redis import log_in
 
-SOAK = bool(os.environ.get("SOAK"))
 DRAWN = 5
 """Writes of each kind of death in a short run."""
 
@@ -122,7 +133,7 @@ class Victim:
             assert client.ping()
 
 
-def life(stage: Stage, start: StartProcess, deaths: dict[str, list[Death]]) -> Life:
+def life(stage: Stage, start: StartProcess, deaths: Mapping[str, Sequence[Death]]) -> Life:
     """Lived to its end."""
     victim = Victim(stage)
     lived = Life(victim.acts(), start, victim.said, deaths)
@@ -140,8 +151,10 @@ def begin(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 def writes(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Writes:
     """Of an undisturbed life."""
 
-    def start(death: Death | None) -> OperatorProcess:
-        return OperatorProcess(stage.plane.kubeconfig, tmp_path_factory.mktemp("undisturbed"), (POOL,), death)
+    def start(deaths: Sequence[Death]) -> OperatorProcess:
+        return OperatorProcess(
+            stage.plane.kubeconfig, tmp_path_factory.mktemp("undisturbed"), (POOL,), deaths
+        )
 
     return distinct(life(stage, start, {}).writes)
 
@@ -156,25 +169,17 @@ def test_a_life_has_writes_of_all_kinds(writes: Writes) -> None:
 
 
 @pytest.mark.skipif(SOAK, reason="all of them are tried one by one")
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", WHENS)
 def test_killed_at_a_few_writes_of_one_life(
     stage: Stage, writes: Writes, begin: StartProcess, when: When
 ) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    deaths = drawn(writes, [when], DRAWN, random.Random(seed))
+    deaths = drawn(writes, [when], DRAWN, chance())
     reached = life(stage, begin, deaths).reached
-    # A few writes come an act earlier or later, as it happens: a template that nobody needs any more.
     assert len(reached) >= DRAWN - 2, f"{reached} of {deaths}"
 
 
 @pytest.mark.skipif(not SOAK, reason="takes half an hour: make soak")
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", WHENS)
 def test_killed_at_every_write(stage: Stage, writes: Writes, begin: StartProcess, when: When) -> None:
-    missed: list[str] = []
-    for act, found in writes.items():
-        for write in found:
-            print(f"{when} {write}", flush=True)
-            reached = life(stage, begin, {act: [Death(when, write)]}).reached
-            missed += [] if reached else [write]
-    assert len(missed) < 3, f"deaths that never came: {missed}"
+    never = never_came(lambda deaths: life(stage, begin, deaths), everywhere(writes, [when]), 1)
+    assert all(is_anytime(death.description) for _, death in never), f"deaths that never came: {never}"

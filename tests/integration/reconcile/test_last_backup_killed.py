@@ -3,22 +3,29 @@ after the backup alone, and nothing stays. ``SOAK=1``: at each of them; otherwis
 
 from __future__ import annotations
 
-import os
-import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from tests.integration.reconcile.backup_stage import Backups, attach
 from tests.integration.reconcile.stage import Stage, Tenants
 from tests.integration.reconcile.test_last_backup import manifests
-from tests.support.life import Act, Life, StartProcess, When, distinct, successors
+from tests.support.chance import SOAK
+from tests.support.life import (
+    Act,
+    Life,
+    StartProcess,
+    distinct,
+    everywhere,
+    is_anytime,
+    never_came,
+    successors,
+)
 from tests.support.operator_process import Death
 from tests.support.s3 import S3Process
 
-SOAK = os.environ.get("SOAK", "")
-"""A number: so many deaths, drawn; anything else: all."""
+IN_ONE_LIFE = 25
 POOL, NAMESPACE = "crashgoodbye", "crash-goodbye"
 
 pytestmark = pytest.mark.skipif(not SOAK, reason="takes minutes: SOAK=1")
@@ -33,11 +40,15 @@ class Leaving:
     before: dict[str, set[str]] = field(default_factory=dict)
     claims: list[str] = field(default_factory=list)
 
-    def acts(self, number: int) -> list[Act]:
-        return [
-            Act(f"create-{number}", self._create, self._is_ready),
-            Act(f"delete-{number}", self._delete, self._is_gone, self._check),
+    def live(self, begin: StartProcess, deaths: Mapping[str, Sequence[Death]]) -> Life:
+        """One of them, to its end."""
+        acts = [
+            Act("create", self._create, self._is_ready),
+            Act("delete", self._delete, self._is_gone, self._check),
         ]
+        lived = Life(acts, begin, self.said, deaths)
+        lived.live()
+        return lived
 
     def said(self) -> object:
         return (self.stage.kube.get(self.backups.tenants.ref("acme")) or {}).get("status")
@@ -81,20 +92,10 @@ def test_killed_at_writes_of_a_goodbye(stage: Stage, store: S3Process, begin: St
     stage.create_pool(POOL)
     backups.policy()
     leaving = Leaving(stage, backups)
-    calm = Life(leaving.acts(1), begin, leaving.said)
-    calm.live()
-    writes = distinct(calm.writes)["delete-1"]
+    writes = distinct(leaving.live(begin, {}).writes)["delete"]
     assert len(writes) >= 12, writes
-    whens: tuple[When, ...] = ("before", "after")
-    every = [Death(when, write) for write in writes for when in whens]
-    seed = random.randrange(2**32)
-    print(f"seed {seed}; {writes}")
-    number = int(SOAK) if SOAK.isdigit() and int(SOAK) > 1 else len(every)
-    chosen = sorted(random.Random(seed).sample(every, number), key=every.index)
-    create, delete = leaving.acts(2)
-    disturbed = Life([create, delete], begin, leaving.said, {delete.name: chosen})
-    disturbed.live()
-    print(disturbed.reached)
-    assert len(disturbed.reached) >= len(chosen) // 2, f"{disturbed.reached} of {chosen}"
-    begin(None)
+    places = everywhere({"delete": writes})
+    never = never_came(lambda deaths: leaving.live(begin, deaths), places, IN_ONE_LIFE)
+    assert all(is_anytime(death.description) for _, death in never), f"deaths that never came: {never}"
+    begin(())
     stage.drop_pools([POOL])

@@ -111,7 +111,7 @@ def test_git_the_store_and_the_recovery_key_are_enough(
     restores: Restores, stage: Stage, begin: StartProcess
 ) -> None:
     tenants, backups = restores.backups.tenants, restores.backups
-    operator = begin(None)
+    operator = begin(())
     was = _live_and_are_backed_up(restores)
     moment = stage.kube.live(backups.ref("initech-backup"))["status"]["recoveryPoint"]
     _more_of_initech(restores, was["initech"].claim)
@@ -125,7 +125,7 @@ def test_git_the_store_and_the_recovery_key_are_enough(
     for name, claim in claims.items():
         source = {"policyRef": {"name": "gold"}, "claim": claim, **how.get(name, {})}
         create(restores, name, bootstrap={"fromRepository": source})
-    begin(None)
+    begin(())
     for name in NAMES:
         tenants.until_ready(name, PATIENCE)
         print(f"{name} was Ready {time.monotonic() - lost:.1f} s after the loss")
@@ -200,7 +200,7 @@ def test_restores_take_turns_also_after_a_restart(
 ) -> None:
     """And what one of them restores is neutral before it serves."""
     git(restores, backups={"maxConcurrent": 1})
-    operator = begin(None)
+    operator = begin(())
     for name in NAMES[:2]:
         create(restores, name)
     for name in NAMES[:2]:
@@ -214,7 +214,7 @@ def test_restores_take_turns_also_after_a_restart(
     _waits(restores, "globex")
     restores.until_phase("acme", "Running")
     operator.close()
-    begin(None)
+    begin(())
 
     steps = set()
 

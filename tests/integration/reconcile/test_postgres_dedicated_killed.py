@@ -7,14 +7,11 @@ every write of the two acts.
 
 from __future__ import annotations
 
-import os
-import random
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from tests.integration.reconcile.stage import Stage, Tenants, namespace_ref, pool_ref
@@ -29,16 +26,28 @@ from tests.integration.reconcile.test_postgres_dedicated import (
     serve_clusters,
     serves_clusters,
 )
+from tests.support.chance import SOAK, chance
 from tests.support.cloudnative_pg import HEALTHY, FakeCloudNativePG, cluster_ref
-from tests.support.life import Act, Life, StartProcess, When, distinct, drawn, successors
+from tests.support.life import (
+    WHENS,
+    Act,
+    Life,
+    StartProcess,
+    distinct,
+    drawn,
+    everywhere,
+    is_anytime,
+    never_came,
+    successors,
+)
 from tests.support.operator_process import Death
 from tests.support.postgres import PostgresProcess, majors, programs_of, running_postgres
 from tests.support.proxy import Proxy
 
 from odoo_tenancy.cluster.objects import ObjectRef
 
-SOAK = bool(os.environ.get("SOAK"))
 DRAWN = 6
+IN_ONE_LIFE = 6
 POOL, NAME, NAMESPACE = "crashcluster", "victim", "crash-cluster"
 DATA = f"odoo-{NAME}-{NAMESPACE}-data"
 HOSTS = {f"postgres-rw.{DATA}.svc": "127.0.0.78"}
@@ -182,7 +191,9 @@ def begin(
         yield start
 
 
-def life(stage: Stage, server: PostgresProcess, begin: StartProcess, deaths: dict[str, list[Death]]) -> Life:
+def life(
+    stage: Stage, server: PostgresProcess, begin: StartProcess, deaths: Mapping[str, Sequence[Death]]
+) -> Life:
     """Lived to its end."""
     own = replace(stage, postgres=server)
     victim = Returning(stage, own, Tenants(own, NAMESPACE), own.inventory())
@@ -201,25 +212,18 @@ def test_killed_while_its_server_is_left_and_taken_back(
     stage: Stage, server: PostgresProcess, begin: StartProcess
 ) -> None:
     undisturbed = distinct(life(stage, server, begin, {}).writes)
-    writes = {act: [w for w in undisturbed[act] if concerns_the_data(w)] for act in ("retain", "adopt")}
+    writes = {
+        act: [w for w in undisturbed[act] if concerns_the_data(w) and not is_anytime(w)]
+        for act in ("retain", "adopt")
+    }
     assert all(
         "Cluster" in " ".join(found) and "postgres role" in " ".join(found) for found in writes.values()
     ), writes
-    seed = random.randrange(2**32)
-    print(f"seed {seed}; {writes}")
-    whens: tuple[When, ...] = get_args(When)
-    if not SOAK:
-        chosen = drawn(writes, whens, DRAWN, random.Random(seed))
-        reached = life(stage, server, begin, chosen).reached
-        assert len(reached) >= DRAWN - 2, f"{reached} of {chosen}"
+    print(writes)
+    if SOAK:
+        never = never_came(lambda deaths: life(stage, server, begin, deaths), everywhere(writes), IN_ONE_LIFE)
+        assert all(is_anytime(death.description) for _, death in never), f"deaths that never came: {never}"
         return
-    for when in whens:
-        left = {act: list(found) for act, found in writes.items()}
-        while any(left.values()):
-            chosen = {
-                act: [Death(when, found.pop(0)) for _ in range(min(3, len(found)))]
-                for act, found in left.items()
-            }
-            print(chosen, flush=True)
-            reached = life(stage, server, begin, chosen).reached
-            assert len(reached) >= sum(map(len, chosen.values())) // 2, f"{reached} of {chosen}"
+    chosen = drawn(writes, WHENS, DRAWN, chance())
+    reached = life(stage, server, begin, chosen).reached
+    assert len(reached) >= DRAWN - 2, f"{reached} of {chosen}"

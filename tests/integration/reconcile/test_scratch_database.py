@@ -11,7 +11,7 @@ from tests.integration.reconcile.backup_stage import PATIENCE, Backups, attach
 from tests.integration.reconcile.stage import OPERATOR_NAMESPACE, Stage, Tenants, condition
 from tests.integration.reconcile.test_own_server import external, give_secrets
 from tests.support.life import StartProcess, successors
-from tests.support.operator_process import DIED, Death
+from tests.support.operator_process import Death
 from tests.support.s3 import S3Process
 from tests.support.waiting import eventually
 
@@ -151,23 +151,23 @@ def test_what_a_dead_operator_left_is_gone(stage: Stage, store: S3Process, begin
     stage.namespace(NAMESPACE)
     stage.create_pool(POOL)
     made = Death("after", "postgres database t_#_scratch: open")
-    first = begin(made)
+    first = begin([made])
     backups.policy(verification={"level": "Restore"})
     claim = backups.tenant(poolRef={"name": POOL})
     backups.create("goes-on")
-    assert first.exit_status() == DIED
+    assert first.died_at() == made
     assert scratch_of(stage, claim) != set()
-    second = begin(None)
+    second = begin(())
     check_completed(backups, "goes-on", claim)
     eventually(lambda: backups.jobs("goes-on") == [], "its Jobs are gone")
     second.close()
 
-    third = begin(made)
+    third = begin([made])
     backups.create("given-up")
-    assert third.exit_status() == DIED
+    assert third.died_at() == made
     assert scratch_of(stage, claim) != set()
     stage.kube.delete(backups.ref("given-up"))
-    begin(None)
+    begin(())
     tenants.until_event("acme", "ScratchDatabaseDropped", f"t_{claim}_scratch")
     assert scratch_of(stage, claim) == set()
     tenants.clear()

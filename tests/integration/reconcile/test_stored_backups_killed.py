@@ -3,25 +3,32 @@ nothing of that tenant remains, nor is anything of another's touched. ``SOAK=1``
 
 from __future__ import annotations
 
-import os
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from tests.integration.reconcile.backup_stage import Backups
 from tests.integration.reconcile.stage import Stage, Tenants
 from tests.integration.reconcile.stored_stage import former, inventory, put_repository
-from tests.support.life import Act, Life, StartProcess, When, distinct, successors
+from tests.support.chance import SOAK, chance
+from tests.support.life import (
+    Act,
+    Life,
+    StartProcess,
+    distinct,
+    everywhere,
+    is_anytime,
+    never_came,
+    successors,
+)
 from tests.support.operator_process import Death
 from tests.support.s3 import S3Process
 
 from odoo_tenancy.api.meta import API_VERSION
 from odoo_tenancy.cluster.objects import ObjectRef
 
-SOAK = os.environ.get("SOAK", "")
-"""A number: so many deaths, drawn; anything else: all."""
 DRAWN = 3
+IN_ONE_LIFE = 25
 POOL, NAMESPACE, NEIGHBOUR = "crasherase", "crash-erase", "0" * 31 + "2"
 
 
@@ -33,13 +40,19 @@ class Leaving:
     backups: Backups
     before: dict[str, set[str]] = field(default_factory=dict)
     claim: str = ""
+    number: int = 0
 
-    def acts(self, number: int) -> list[Act]:
-        return [
-            Act(f"create-{number}", self._create, self._is_ready),
-            Act(f"store-{number}", lambda: self._store(number), lambda: self._is_stored(number)),
-            Act(f"delete-{number}", self._delete, self._is_gone, self._check),
+    def live(self, begin: StartProcess, deaths: Mapping[str, Sequence[Death]]) -> Life:
+        """The next of them, to its end."""
+        self.number += 1
+        acts = [
+            Act("create", self._create, self._is_ready),
+            Act("store", self._store, self._is_stored),
+            Act("delete", self._delete, self._is_gone, self._check),
         ]
+        lived = Life(acts, begin, self.said, deaths)
+        lived.live()
+        return lived
 
     def said(self) -> object:
         return (self.stage.kube.get(self.backups.tenants.ref("acme")) or {}).get("status")
@@ -56,14 +69,14 @@ class Leaving:
     def _is_ready(self) -> bool:
         return self.backups.tenants.is_ready("acme")
 
-    def _store(self, number: int) -> None:
+    def _store(self) -> None:
         """A policy that is new is looked through for what has no object yet."""
         self.claim = self.backups.tenants.claim("acme")
-        put_repository(self.backups, self.claim, f"stored-{number}")
+        put_repository(self.backups, self.claim, f"stored-{self.number}")
         self.backups.policy()
 
-    def _is_stored(self, number: int) -> bool:
-        live = self.stage.kube.get(self.backups.ref(f"stored-{number}")) or {}
+    def _is_stored(self) -> bool:
+        live = self.stage.kube.get(self.backups.ref(f"stored-{self.number}")) or {}
         return bool((live.get("status") or {}).get("phase") == "Completed")
 
     def _delete(self) -> None:
@@ -96,24 +109,15 @@ def test_killed_at_writes_of_an_erasure(stage: Stage, store: S3Process, begin: S
     stage.create_pool(POOL)
     put_repository(backups, NEIGHBOUR, "of-a-neighbour", "neighbour")
     leaving = Leaving(stage, backups)
-    calm = Life(leaving.acts(1), begin, leaving.said)
-    calm.live()
-    writes = [write for write in distinct(calm.writes)["delete-1"] if "stored-" not in write]
+    found = distinct(leaving.live(begin, {}).writes)["delete"]
+    writes = [write for write in found if "stored-" not in write]
     hidden = [write for write in writes if write.startswith("hide ")]
     assert len(hidden) >= 7, writes
-    seed = random.randrange(2**32)
-    print(f"seed {seed}; {writes}")
-    whens: tuple[When, ...] = ("before", "after")
-    among = writes if SOAK else hidden
-    every = [Death(when, write) for write in among for when in whens]
-    number = (int(SOAK) if SOAK.isdigit() and int(SOAK) > 1 else len(every)) if SOAK else DRAWN
-    chosen = sorted(random.Random(seed).sample(every, number), key=every.index)
-    acts = leaving.acts(2)
-    disturbed = Life(acts, begin, leaving.said, {acts[-1].name: chosen})
-    disturbed.live()
-    print(disturbed.reached)
-    assert disturbed.reached, chosen
-    assert len(disturbed.reached) >= len(chosen) // 2, f"{disturbed.reached} of {chosen}"
+    places = everywhere({"delete": writes if SOAK else hidden})
+    if not SOAK:
+        places = sorted(chance().sample(places, DRAWN), key=places.index)
+    never = never_came(lambda deaths: leaving.live(begin, deaths), places, IN_ONE_LIFE)
+    assert all(is_anytime(death.description) for _, death in never), f"deaths that never came: {never}"
     stage.kube.delete(backups.ref("of-a-neighbour"))
-    begin(None)
+    begin(())
     stage.drop_pools([POOL])
