@@ -61,7 +61,7 @@ def run() -> list[Figure]:
             levels = [_level(operator, 0, 0.0)]
             for count in LEVELS:
                 levels.append(_wave(lab, operator, levels[-1].tenants, count))
-        return _figures(levels, bare, lab.faked)
+        return figures(levels, bare, lab.faked)
 
 
 def _bare_applies(lab: Laboratory) -> dict[str, Any]:
@@ -98,23 +98,30 @@ def _level(operator: OperatorProcess, tenants: int, seconds: float) -> Level:
     return Level(tenants, seconds, operator.usage(), requests, looks)
 
 
-def _figures(levels: list[Level], bare: dict[str, Any], faked: str) -> list[Figure]:
+def figures(levels: list[Level], bare: dict[str, Any], faked: str) -> list[Figure]:
+    """All rows, of the levels from none to the last."""
     none, first, last = levels[0], levels[1], levels[-1]
     per_tenant = _between(none, last)
     details = {"tenants": last.tenants, "faked": faked}
     late, early = _between(levels[-2], last), _between(none, first)
-    figures = [Figure(f"thousand-tenants/at-{e.tenants}", e.seconds, "s", details=_told(e)) for e in levels]
-    figures += [
+    return [
+        *(Figure(f"thousand-tenants/at-{e.tenants}", e.seconds, "s", details=_told(e)) for e in levels),
         Figure("thousand-tenants/memory", per_tenant.memory, "KB a tenant", 100, details),
         _cpu("cpu", per_tenant.cpu, bare, "dynamic", 3, details),
         _cpu("cpu-of-own-client", per_tenant.cpu, bare, "own", None, {}),
+        growth("cpu", late.cpu, early.cpu),
+        growth("memory", late.memory, early.memory),
+        growth("requests", late.requests, early.requests),
+        growth("time", _seconds(levels[-2], last), _seconds(none, first)),
     ]
-    for name in ("cpu", "memory", "requests"):
-        of_last, of_first = getattr(late, name), getattr(early, name)
-        told = {"last": f"{of_last:.4g} a tenant", "first": f"{of_first:.4g} a tenant"}
-        ratio = of_last / of_first if of_first > 0 else 0.0
-        figures.append(Figure(f"thousand-tenants/growth-of-{name}", ratio, "last quarter ÷ first", 1.5, told))
-    return figures
+
+
+def growth(name: str, of_last: float, of_first: float) -> Figure:
+    """What a tenant of the last wave took beside one of the first. No value where the first took nothing that can be
+    measured: nothing is known then of how it grows."""
+    told = {"last": f"{of_last:.4g} a tenant", "first": f"{of_first:.4g} a tenant"}
+    ratio = of_last / of_first if of_first > 0 else None
+    return Figure(f"thousand-tenants/growth-of-{name}", ratio, "last quarter ÷ first", 1.5, told)
 
 
 def _cpu(
@@ -146,6 +153,11 @@ def _between(before: Level, after: Level) -> PerTenant:
         (after.usage.resident_bytes - before.usage.resident_bytes) / 1000 / tenants,
         (after.requests - before.requests) / tenants,
     )
+
+
+def _seconds(before: Level, after: Level) -> float:
+    """Until Ready, for each tenant of the wave between the two."""
+    return after.seconds / (after.tenants - before.tenants)
 
 
 def _told(level: Level) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -313,6 +314,59 @@ async def locks(cluster: Cluster, store: Kubectl, policy: ObjectRef, tenant: Odo
         assert s3.list_objects_v2(Bucket=object_store.BUCKET, Prefix=f"{below}/config").get("Contents")
         found = s3.list_objects_v2(Bucket=object_store.BUCKET, Prefix=f"{below}/locks/")
     return [str(each["Key"]) for each in found.get("Contents", ())]
+
+
+@pytest.mark.parametrize("like", ["acme", "initech"], ids=["Dedicated", "Shared"])
+async def test_a_tenant_ends_with_a_backup_and_all_else_of_it_goes(
+    tenants: Tenants, cluster: Cluster, policy: ObjectRef, like: str
+) -> None:
+    before, name = tenants.inventory(), f"vega-{like}"
+    backup = {"policyRef": {"name": policy.name}}
+    await tenants.create(name, like=like, backup=backup, deletion={"policy": "Backup"})
+    try:
+        tenant = await tenants.ready(name)
+        async with browse(tenant.status.url) as site:
+            await log_in(tenants, site, name)
+            await attach(site, "what is asked for years later")
+        await tenants.delete(name, 420)
+    finally:
+        if name in tenants.made:  # it would wait for a store that goes with these tests
+            await tenants.patch(name, {"deletion": {"policy": "Delete"}})
+
+    async def as_before() -> bool:
+        return tenants.inventory() == before and not tenants.marked(tenant)
+
+    await until(f"everything of {name} is gone", as_before, 60)
+    last, said = await _last_backup(tenants, cluster, policy, name)
+    assert "is stored and was read back" in said
+    key = last.status.manifest.key
+    assert key
+    assert key in said
+    assert (last.spec.reason, last.spec.tenant_ref.name) == ("Final", name)
+    assert (last.status.filestore_bytes or 0) > 0
+
+
+async def _last_backup(
+    tenants: Tenants, cluster: Cluster, policy: ObjectRef, name: str
+) -> tuple[TenantBackup, str]:
+    """What the store itself says of the backup that a former tenant ended with, and what was said of it then.
+
+    It had no TenantBackup: a policy whose spec has changed looks through its store, and makes what is missing.
+    """
+    about = f"reason=LastBackupMade,involvedObject.name={name}"
+    events = ("-n", NAMESPACE, "get", "events", "--field-selector", about, "-o", "jsonpath={..message}")
+    said = tenants.kubectl(*events)
+    found = re.search(r"The last backup, (\S+) of", said)
+    assert found, f"no event says that a last backup was made: {said!r}"
+    ref = ObjectRef(API_VERSION, "TenantBackup", NAMESPACE, found[1])
+    await cluster.merge_patch(policy, {"spec": {"timeout": f"{secrets.randbelow(1000) + 700}s"}})
+
+    async def rebuilt() -> TenantBackup | None:
+        live = await cluster.get(ref)
+        backup = TenantBackup.parse(live) if live else None
+        return backup if backup and backup.status.phase == "Completed" else None
+
+    return await until(f"TenantBackup {ref.name} is made of what is stored", rebuilt, 120), said
 
 
 async def attach(site: OdooSite, content: str) -> str:

@@ -71,16 +71,19 @@ async def test_an_init_job_that_fails_says_why_and_heals(tenants: Tenants) -> No
     await tenants.delete("vandelay")
 
 
-async def test_delete_leaves_nothing(tenants: Tenants) -> None:
+@pytest.mark.parametrize("like", ["acme", "initech"], ids=["Dedicated", "Shared"])
+async def test_delete_leaves_nothing(tenants: Tenants, like: str) -> None:
+    """``deletion.policy: Delete``; ``Retain`` is below, and ``Backup`` is with the backups."""
     before = tenants.inventory()
-    await tenants.create("cyberdyne", like="acme")
+    await tenants.create("cyberdyne", like=like)
     tenant = await tenants.ready("cyberdyne")
     await _remember(tenants, tenant, "to be forgotten")
-    assert tenants.inventory() != before
+    assert all(tenants.inventory()[kind] > before[kind] for kind in ("databases", "roles", "directories"))
+    assert tenants.marked(tenant)
     await tenants.delete("cyberdyne")
 
     async def as_before() -> bool:
-        return tenants.inventory() == before
+        return tenants.inventory() == before and not tenants.marked(tenant)
 
     await until("everything of cyberdyne is gone", as_before, 60)
 

@@ -159,6 +159,15 @@ class Tenants:
             "namespaces": set(self.kubectl("get", "namespaces", "-o", "name").split()),
         }
 
+    def marked(self, tenant: OdooTenant) -> list[str]:
+        """What carries its label where it ran, of each kind that a tenant's parts are of: a shared namespace stays."""
+        kinds = (
+            "pods,jobs,deployments,statefulsets,services,configmaps,secrets,serviceaccounts,persistentvolumeclaims,"
+            "networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,ingressroutes.traefik.io,middlewares.traefik.io"
+        )
+        label = f"odootenancy.io/tenant-uid={tenant.metadata.uid}"
+        return self.kubectl("-n", tenant.status.namespace, "get", kinds, "-l", label, "-o", "name").split()
+
     def sql(self, query: str) -> list[str]:
         """What the cluster's PostgreSQL answers its superuser, a value a line."""
         server = ("-n", "odoo-data", "exec", "postgres-0", "--")

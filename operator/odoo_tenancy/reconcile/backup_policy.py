@@ -161,7 +161,7 @@ class PolicyReconciler:
         made, plan = list[Turn](), state.plan
         waits = list[float]()
         for record in self._tenants(policy):
-            if not record.admitted or record.going or not self.world.options.serves(record.pool):
+            if not record.begun or record.going or not self.world.options.serves(record.pool):
                 continue
             turn = plan.due(record.claim, self._recorded(record, policy), now)
             if turn is not None and await self._make(policy, record, turn):

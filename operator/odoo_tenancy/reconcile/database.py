@@ -161,7 +161,7 @@ async def mend_password(look: Look) -> None:
         if error.reason != "PostgresPasswordRejected":
             raise
         await look.postgres.server.set_password(wanted, password)
-        look.world.drifted("PostgreSQL", "unknown")
+        look.world.drifted("PostgreSQL role", "unknown")
         await look.world.events.publish(
             look.manifest,
             "Warning",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from odoo_tenancy.api.meta import Key, Manifest
 from odoo_tenancy.api.tenant import OdooTenant
@@ -94,12 +95,16 @@ class Look:
         self.world.credentials.keep(vault)
 
     async def report_drift_of(self, service: str, drift: Sequence[Difference]) -> None:
-        """What was brought back in a service. Who had changed it, the service does not know."""
-        if not drift:
-            return
-        self.world.drifted(service, "unknown")
-        message = f"Changed in {service} by unknown ({'; '.join(str(d) for d in drift[:5])}); brought back"
-        await self.world.events.publish(self.manifest, "Warning", "DriftRepaired", message)
+        """What was brought back in a service, by an event for each object. Who had changed it, the service does not know.
+
+        Args:
+            drift: object by object. What is more than an event holds is cut.
+        """
+        for title, found in groupby(drift, key=lambda difference: difference.object):
+            self.world.drifted(f"{service} {title.split()[0]}", "unknown")
+            attributes = "; ".join(each.attribute_as_found for each in found)
+            message = f"{service} {title} was changed by unknown and brought back: {attributes}"
+            await self.world.events.publish(self.manifest, "Warning", "DriftRepaired", message)
 
     def look_again(self, seconds: float) -> None:
         """Ask for another look; the soonest wish counts."""

@@ -64,6 +64,11 @@ class TenantRecord:
     """When the last maintenance of its repository began that ended well, as its status has it."""
 
     @property
+    def begun(self) -> bool:
+        """It has a place and an identity: what is not taken over yet has nothing to be looked after."""
+        return self.admitted and bool(self.claim)
+
+    @property
     def seniority(self) -> tuple[datetime, str]:
         """Of two tenants that want the same host name, the lesser one has it."""
         return (self.created, self.uid)

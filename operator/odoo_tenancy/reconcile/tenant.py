@@ -151,9 +151,13 @@ class TenantReconciler:
         return _result(report, look, changes)
 
     async def _prepare(self, tenant: OdooTenant, manifest: Manifest, report: Report) -> Look:
-        """What must be known before anything is made: pool, place, claim, vault."""
+        """What must be known before anything is made: pool, place, claim, vault.
+
+        The place comes first: getting a claim may mean to take over what a former tenant left.
+        """
         state = find_pool(self.world.pools, tenant)
         derived = effective(tenant, state.facts.pool)
+        admit(self.world.tenants, state, tenant, derived)
         await add_finalizer(self.world.cluster, manifest)
         postgres = await postgres_own.reach(self.world, tenant, state, report)
         claim = tenant.status.claim or await self._new_claim(tenant, manifest, state, postgres, report)
@@ -163,7 +167,6 @@ class TenantReconciler:
         vault = postgres_dedicated.with_password(self.world, tenant, vault)
         vault = kept_policy.with_policy(self.world, tenant, vault)
         await postgres_own.take_stock(self.world, tenant, state, postgres, vault, derived, report)
-        admit(self.world.tenants, state, tenant, derived)
         context = context_of(self.world, tenant, state, postgres, derived, vault)
         look = Look(self.world, tenant, manifest, state, postgres, vault, context, report)
         await look.store(vault)
@@ -213,7 +216,7 @@ class TenantReconciler:
         record = record_of(tenant, self.world.options.cluster_id)
         for other in self.world.tenants.remember(record):
             self.world.enqueue(other)
-        joined = before is None or (before.policy, before.admitted) != (record.policy, record.admitted)
+        joined = before is None or (before.policy, before.begun) != (record.policy, record.begun)
         if record.policy and joined:
             self.world.enqueue(Key("BackupPolicy", tenant.metadata.namespace, record.policy))
 

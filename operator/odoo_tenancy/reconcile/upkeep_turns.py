@@ -51,7 +51,7 @@ def look_after(
 def _ask(world: World, state: PolicyState, tenants: Sequence[TenantRecord], seconds: float) -> float:
     now, waits = world.now(), [_LONGEST]
     for record in tenants:
-        if not record.admitted or record.going or not world.options.serves(record.pool):
+        if not record.begun or record.going or not world.options.serves(record.pool):
             continue
         if _is_due(world, state, record, now, seconds):
             world.enqueue(Key(UPKEEP, record.key.namespace, record.key.name))

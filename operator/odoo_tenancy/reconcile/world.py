@@ -142,19 +142,20 @@ def written(changes: Sequence[Change]) -> tuple[str, ...]:
 
 
 async def report_drift(world: World, regarding: Manifest, changes: Sequence[Change]) -> None:
-    """Say what was brought back: one event each, and a count; object, fields and writer are named."""
+    """Say what was brought back: one event each, which names object, fields and writers, and a count by each writer."""
     for change in changes:
         drift = change.drift
         if drift is None:
             continue
-        writers = ", ".join(drift.writers) or "unknown"
+        writers = drift.writers or ("unknown",)
         fields = f" ({', '.join(drift.fields)})" if drift.fields else ""
-        world.drifted(change.ref.kind, drift.writers[0] if drift.writers else "unknown")
+        for writer in writers:
+            world.drifted(change.ref.kind, writer)
         await world.events.publish(
             regarding,
             "Warning",
             "DriftRepaired",
-            f"{change.ref} was {drift.kind} by {writers}{fields}; brought back",
+            f"{change.ref} was {drift.kind} by {', '.join(writers)}{fields}; brought back",
         )
 
 

@@ -41,7 +41,7 @@ class Metrics:
             "api_requests", "Requests to the Kubernetes API; code 0: no answer", ("verb", "kind", "code")
         )
         self._repairs = self._counter(
-            "drift_repairs", "Objects put back after somebody else changed them", ("kind", "manager")
+            "drift_repairs", "Objects put back, once for each who had changed them", ("kind", "manager")
         )
         self._depth = self._gauge("queue_depth", "Keys that are ready and wait for a worker")
         self._oldest = self._gauge("queue_oldest_seconds", "Seconds for which the first of them has waited")
@@ -69,7 +69,7 @@ class Metrics:
             self._errors.labels(kind, reason or outcome).inc()
 
     def drift_repaired(self, kind: str, manager: str) -> None:
-        """An object was put back. ``manager``: the field manager that had changed it."""
+        """An object was put back. ``manager``: a field manager that had changed it, or ``unknown``."""
         self._repairs.labels(kind, manager).inc()
 
     def redis_used(self, tenant: Key, used: int | None) -> None:

@@ -15,5 +15,10 @@ class Difference:
     wanted: str
     found: str
 
+    @property
+    def attribute_as_found(self) -> str:
+        """The same without the object, where several of one are told."""
+        return f"{self.attribute} is {self.found}, should be {self.wanted}"
+
     def __str__(self) -> str:
-        return f"{self.object}: {self.attribute} is {self.found}, should be {self.wanted}"
+        return f"{self.object}: {self.attribute_as_found}"

@@ -154,6 +154,48 @@ def test_adoption_is_refused_where_it_is_not_due(stage: Stage, tenants: Tenants)
     elsewhere.clear()
 
 
+def left_behind(stage: Stage, claim: str) -> dict[str, object]:
+    """All that a former tenant left, so that it can be told whether anybody wrote to any of it."""
+    roles = "SELECT to_jsonb(a) || jsonb_build_object('mark', shobj_description(oid, 'pg_authid')) FROM pg_authid a "
+    database = "SELECT to_jsonb(d) - 'datfrozenxid' - 'datminmxid', shobj_description(oid, 'pg_database') "
+    return {
+        "roles": stage.query(f"{roles} WHERE rolname ~ %s ORDER BY rolname", claim),
+        "database": stage.query(f"{database} FROM pg_database d WHERE datname ~ %s", claim),
+        "volume": volume_of(stage, claim),
+        "vault": stage.kube.live(secret_ref(OPERATOR_NAMESPACE, f"tenant-{claim}")),
+    }
+
+
+def test_who_is_not_let_in_takes_nothing_over(stage: Stage, tenants: Tenants) -> None:
+    stage.create_pool("doomed")
+    in_pool = {"tenancy": "Shared", "poolRef": {"name": "doomed"}}
+    tenants.create("acme", **in_pool, deletion={"policy": "Retain"})
+    live = tenants.until_ready("acme")
+    claim, volume = live["status"]["claim"], volume_of(stage, live["status"]["claim"])["metadata"]["name"]
+    write_a_note(stage, claim, "kept")
+    tenants.delete("acme")
+    before = left_behind(stage, claim)
+
+    stage.kube.patch(pool_ref("doomed"), {"spec": {"cordoned": True}})
+    tenants.create("acme", **in_pool, adopt={"claim": claim})
+    tenants.until_condition("acme", "Ready", "False", "PoolCordoned")
+    assert left_behind(stage, claim) == before
+    tenants.delete("acme")
+    assert left_behind(stage, claim) == before, "what it was never given doesn't go with it"
+
+    stage.kube.patch(pool_ref("doomed"), {"spec": {"cordoned": False}})
+    tenants.create("acme", **in_pool, adopt={"claim": claim}, quota={"memory": "1Mi"})
+    tenants.until_condition("acme", "Ready", "False", "QuotaTooSmall")
+    assert left_behind(stage, claim) == before
+
+    tenants.change("acme", quota={"memory": "16Gi"})
+    assert tenants.until_ready("acme")["status"]["claim"] == claim
+    assert volume_of(stage, claim)["metadata"]["name"] == volume
+    assert read_the_note(stage, claim) == "kept"
+    tenants.clear()
+    stage.drop_pools(["doomed"])
+
+
 def test_a_deletion_waits_for_a_server_that_is_away_and_says_so(stage: Stage, tenants: Tenants) -> None:
     stage.create_pool("doomed")
     tenants.create("acme", tenancy="Shared", poolRef={"name": "doomed"})

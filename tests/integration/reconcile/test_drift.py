@@ -363,6 +363,28 @@ ROLE_CHANGES = {
     ),
 }
 
+ROLE_ATTRIBUTES = (
+    "LOGIN",
+    "INHERIT",
+    "CREATEDB",
+    "CREATEROLE",
+    "CONNECTION LIMIT",
+    "VALID UNTIL",
+    "settings",
+)
+NAMED = {
+    "owner": ("role {owner}", (*ROLE_ATTRIBUTES, "members")),
+    "login": (
+        "role {login}",
+        (*ROLE_ATTRIBUTES, "REPLICATION", "BYPASSRLS", "member of", "membership of {owner}"),
+    ),
+    "database": (
+        "database {owner}",
+        ("owner", "IS_TEMPLATE", "CONNECTION LIMIT", "settings", "privileges"),
+    ),
+}
+"""The object that the event names, and the attributes."""
+
 LOOK = """
 WITH r AS (SELECT * FROM pg_roles WHERE rolname ~ %(claim)s), d AS (SELECT * FROM pg_database WHERE datname ~ %(claim)s)
 SELECT json_build_array(
@@ -398,6 +420,7 @@ def test_what_is_changed_in_postgresql_comes_back(
     stage: Stage, drifting: Tenants, fresh: OperatorProcess, what: str
 ) -> None:
     claim = drifting.claim("shared")
+    names = {"owner": f"t_{claim}", "login": f"t_{claim}_a"}
     before = catalogue(stage, claim)
     stage.query("DROP ROLE IF EXISTS stranger")
     stage.query("CREATE ROLE stranger")
@@ -406,14 +429,17 @@ def test_what_is_changed_in_postgresql_comes_back(
         connection.transaction(),
     ):  # nobody repairs what isn't committed
         for statement in ROLE_CHANGES[what]:
-            connection.execute(statement.format(owner=f"t_{claim}", login=f"t_{claim}_a").encode())
+            connection.execute(statement.format(**names).encode())
         assert seen_by(connection, claim) != before
     eventually(
         lambda: catalogue(stage, claim) == before,
         lambda: f"the catalogue is as it was\n{before}\n{catalogue(stage, claim)}",
         POOL_RESYNC + REPAIRED,
     )
-    drifting.until_event("shared", "DriftRepaired", "PostgreSQL", f"t_{claim}", "brought back")
+    title, attributes = NAMED[what]
+    words = (f"PostgreSQL {title} was changed by unknown", *(f"{attribute} is " for attribute in attributes))
+    drifting.until_event("shared", "DriftRepaired", *(word.format(**names) for word in words))
+    assert set(fresh.drift_repairs("unknown")) == {f"PostgreSQL {title.split()[0]}"}
     drifting.until_ready("shared")
     assert log_in(stage, drifting, "shared")
     stage.query("DROP OWNED BY stranger")
@@ -421,16 +447,18 @@ def test_what_is_changed_in_postgresql_comes_back(
 
 
 def test_a_password_that_was_changed_comes_back_when_pods_do_not_come_up(
-    stage: Stage, drifting: Tenants
+    stage: Stage, drifting: Tenants, operator: OperatorProcess
 ) -> None:
     """It can't be looked at, only tried."""
     claim = drifting.claim("shared")
+    counted = operator.drift_repairs("unknown").get("PostgreSQL role", 0)
     stage.query(f"ALTER ROLE t_{claim}_a PASSWORD 'hacked'")
     stage.kubelet.slow.add("shared")
     uid = uid_of(drifting, "shared")
     for pod in stage.kube.list("v1", "Pod", selector=f"{TENANT_UID}={uid}"):
         stage.kube.delete(ObjectRef.of(pod))
     drifting.until_event("shared", "DriftRepaired", f"password of role t_{claim}_a", "brought back")
+    assert operator.drift_repairs("unknown")["PostgreSQL role"] > counted
     stage.kubelet.slow.discard("shared")
     drifting.until_ready("shared")
     assert log_in(stage, drifting, "shared")

@@ -102,15 +102,23 @@ def test_pods_are_given_what_lets_them_in_and_to_nothing_else(
     assert stage.kube.live(pool_ref(POOL))["status"]["redisReservedBytes"] >= 64 << 20
 
 
-def test_what_is_changed_by_hand_comes_back_and_is_told(tenants: Tenants, server: RedisProcess) -> None:
+def test_what_is_changed_by_hand_comes_back_and_is_told(
+    operator: OperatorProcess, tenants: Tenants, server: RedisProcess
+) -> None:
     claim = start(tenants, "changed")
+    counted = operator.drift_repairs("unknown").get("Redis user", 0)
     with server.client() as client:
-        client.execute_command("ACL", "SETUSER", f"t_{claim}", "+@all", "~*")
+        client.execute_command(
+            "ACL", "SETUSER", f"t_{claim}", "+@all", "~*", "&*", ">guessed", "nopass", "off"
+        )
         eventually(
             lambda: "@all" not in str(client.acl_getuser(f"t_{claim}")["commands"]),
             lambda: f"its commands are {client.acl_getuser(f't_{claim}')['commands']}",
         )
-    tenants.until_event("changed", "DriftRepaired", "Redis", "commands")
+    attributes = ("flags", "key patterns", "channel patterns", "passwords", "commands")
+    title = f"Redis user t_{claim} was changed by unknown"
+    tenants.until_event("changed", "DriftRepaired", title, *(f"{attribute} is " for attribute in attributes))
+    assert operator.drift_repairs("unknown")["Redis user"] > counted
 
 
 def test_users_are_back_after_a_restart_without_an_aclfile(

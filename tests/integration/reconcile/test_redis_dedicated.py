@@ -412,14 +412,19 @@ def test_started_anew_with_an_older_file_it_is_told_the_passwords_again(
     assert not [e for e in tenants.events("healing") if e["reason"] == "DriftRepaired"]
 
 
-def test_its_user_changed_by_hand_comes_back_and_is_told(stage: Stage, tenants: Tenants) -> None:
+def test_its_user_changed_by_hand_comes_back_and_is_told(
+    stage: Stage, operator: OperatorProcess, tenants: Tenants
+) -> None:
     tenants.create("opened", redis=DEDICATED)
+    counted = operator.drift_repairs("unknown").get("Redis user", 0)
     claim = tenants.until_ready("opened")["status"]["claim"]
     with as_operator(stage, tenants, "opened") as client, as_tenant(stage, tenants, "opened") as tenant:
         client.execute_command("ACL", "SETUSER", f"t_{claim}", "+config", ">guessed")
         assert tenant.config_get("maxmemory")
         look_again(stage, tenants, "opened")
-        tenants.until_event("opened", "DriftRepaired", "passwords", "commands")
+        title = f"Redis user t_{claim} was changed by unknown"
+        tenants.until_event("opened", "DriftRepaired", title, "passwords is ", "commands is ")
+        assert operator.drift_repairs("unknown")["Redis user"] > counted
         with pytest.raises(redis.exceptions.NoPermissionError):
             tenant.config_get("maxmemory")
         assert len(client.acl_getuser(f"t_{claim}")["passwords"]) == 1

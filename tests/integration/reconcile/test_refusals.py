@@ -24,6 +24,7 @@ from tests.integration.reconcile.stage import (
 )
 
 from odoo_tenancy.api.meta import Manifest
+from odoo_tenancy.cluster.objects import TENANT_UID
 
 Act = Callable[[Tenants, str], object]
 
@@ -120,7 +121,7 @@ def absent_module(name: str, words: str) -> Act:
 def occupy(pool: str) -> Act:
     def act(tenants: Tenants, _: str) -> None:
         tenants.create("occupant", tenancy="Shared", poolRef={"name": pool})
-        tenants.claim("occupant")
+        tenants.until_ready("occupant")  # nothing more is made of it
 
     return act
 
@@ -154,7 +155,7 @@ CASES = (
     ),
     Case(
         "pool-cordoned", "Ready", "PoolCordoned", ("HostingPool cordoned", "spec.cordoned", "uncordon it"),
-        prepare=pool("cordoned", cordoned=True), spec={"poolRef": {"name": "cordoned"}},
+        prepare=pool("cordoned", cordoned=True), spec={"tenancy": "Dedicated", "poolRef": {"name": "cordoned"}},
         mend=change_pool("cordoned", cordoned=False), phase="Pending",
     ),
     Case(
@@ -282,20 +283,54 @@ CASES = (
 )  # fmt: skip
 
 
+WAITING = tuple(case for case in CASES if case.phase == "Pending")
+"""Those that wait outside: nothing is made of them."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Tenants in the order in which they were made: those that wait before all others."""
+
+    tenants: Tenants
+    outside: dict[str, dict[str, set[str]]]
+    """What there was outside after each that waits was refused; under no name before the first of them."""
+
+
+def outside(stage: Stage) -> dict[str, set[str]]:
+    """All that a tenant could have made, wherever; pools make their own namespaces meanwhile."""
+    namespaces = stage.kube.list("v1", "Namespace", selector=TENANT_UID)
+    return {
+        **stage.inventory(),
+        "beside the operator": stage.of_the_operators_namespace(),
+        "namespaces": {body["metadata"]["name"] for body in namespaces},
+    }
+
+
 @pytest.fixture(scope="module")
-def refused(stage: Stage, neighbour: Tenants) -> Iterator[Tenants]:
+def all_refused(stage: Stage, neighbour: Tenants) -> Iterator[Refused]:
     """All of them, as far as they get."""
     tenants = Tenants(stage, "refused")
     stage.namespace(tenants.namespace)
     for case in CASES:
         case.prepare(tenants, case.name)
-    for case in CASES:
+    found = {"": outside(stage)}
+    for case in WAITING:
+        tenants.create(case.name, **{"tenancy": "Shared", **case.spec})
+        tenants.until_condition(case.name, "Ready", "False", case.reason)
+        found[case.name] = outside(stage)
+    for case in (case for case in CASES if case not in WAITING):
         tenants.create(case.name, **{"tenancy": "Shared", **case.spec})
     for case in CASES:
         case.spoil(tenants, case.name)
-    yield tenants
+    yield Refused(tenants, found)
     tenants.clear()
     stage.drop_pools({case.spec["poolRef"]["name"] for case in CASES if "poolRef" in case.spec})
+
+
+@pytest.fixture(scope="module")
+def refused(all_refused: Refused) -> Tenants:
+    """The tenants alone."""
+    return all_refused.tenants
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +357,12 @@ def test_is_refused(case: Case, untouched: Manifest, refused: Tenants, neighbour
     assert live["status"]["phase"] == case.phase
     refused.until_event(case.name, case.reason, *case.words)
     assert condition(neighbour.live("healthy"), "Ready") == untouched
+
+
+@pytest.mark.parametrize("case", WAITING, ids=str)
+def test_of_who_waits_outside_nothing_is_made(case: Case, all_refused: Refused) -> None:
+    """Neither its name nor its labels are looked for: nothing at all may be there that was not there before."""
+    assert all_refused.outside[case.name] == all_refused.outside[""]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
