@@ -1,4 +1,5 @@
-"""The local cluster's one node on a bad day: its kubelet killed, and a pod's processes held in the middle of their work."""
+"""The local cluster's one node on a bad day: its kubelet killed, and a pod's processes held or killed in the middle of
+their work."""
 
 from __future__ import annotations
 
@@ -23,12 +24,17 @@ _OF_THE_NODE = ("", "pause", "containerd-shim")
 _READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 
 
+def skip_where_it_is_kinds() -> None:
+    """What runs there is in Docker's hands."""
+    if local_cluster.with_kind():
+        pytest.skip("the node is kind's: its kubelet and its pods' processes are none of this machine's")
+
+
 @contextmanager
 def without_kubelet() -> Iterator[None]:
     """It is killed at once, and started again at the end. Containers run on meanwhile, and nobody tells of them."""
     pid = local_cluster.processes().pid("kubelet")
-    if pid is None:
-        pytest.skip("the node is kind's: its kubelet is no process of ours")
+    assert pid is not None, "the kubelet was gone before"
     os.kill(pid, signal.SIGKILL)
     try:
         yield
@@ -67,6 +73,10 @@ class PodProcesses:
 
     def go_on(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """At once, those that are held too."""
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self.running():
