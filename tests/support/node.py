@@ -19,8 +19,8 @@ from devcluster import cgroups, node
 from devcluster import cluster as local_cluster
 from devcluster.kubectl import Kubectl
 
-_OF_THE_NODE = ("", "pause", "containerd-shim")
-"""What has ended, and what ends with the pod."""
+_NOT_OF_CONTAINERS = ("", "program")
+"""What has ended; and what holds the pod's namespaces until it goes, by its image's name for an only program."""
 _READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 
 
@@ -52,7 +52,7 @@ def counts_as_ready(kubectl: Kubectl) -> str:
 
 @dataclass(frozen=True)
 class PodProcesses:
-    """Of all containers of a pod."""
+    """Of all containers of a pod, but for the one that holds its namespaces."""
 
     uid: str
     """Of the pod, by which the kubelet names its cgroup."""
@@ -65,7 +65,7 @@ class PodProcesses:
                 with contextlib.suppress(OSError):  # it goes with its container
                     ids |= set((directory / "cgroup.procs").read_text().split())
         names = {int(each): _program(each) for each in ids}
-        return {pid: name for pid, name in names.items() if name not in _OF_THE_NODE}
+        return {pid: name for pid, name in names.items() if name not in _NOT_OF_CONTAINERS}
 
     def hold(self) -> None:
         """Until they go on: the kernel answers in their stead, they never do."""
