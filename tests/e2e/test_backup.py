@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.test_sessions import log_in
-from tests.support.node import PodProcesses, counts_as_ready, without_kubelet
+from tests.support.node import PodProcesses, counts_as_ready, skip_where_it_is_kinds, without_kubelet
 from tests.support.odoo_site import OdooSite, browse
 from tests.support.reach import PROBE, infrastructure, ports_of
 from tests.support.tenants import NAMESPACE, Tenants, until
@@ -25,7 +25,7 @@ from devcluster import cluster as local_cluster
 from devcluster import object_store
 from devcluster.kubectl import Kubectl
 from devcluster.locks import locked
-from odoo_tenancy.api.backup import TenantBackup
+from odoo_tenancy.api.backup import StoredDocument, TenantBackup, Verification
 from odoo_tenancy.api.meta import API_VERSION, Manifest
 from odoo_tenancy.api.restore import TenantRestore
 from odoo_tenancy.api.tenant import OdooTenant
@@ -235,6 +235,37 @@ async def test_a_restore_brings_back_what_was(tenants: Tenants, cluster: Cluster
     assert databases == [rigel.status.database.name], "nothing is left of what was there before"
 
 
+@pytest.fixture
+def own_node() -> None:
+    """One whose processes can be killed from here."""
+    skip_where_it_is_kinds()
+
+
+@pytest.mark.usefixtures("own_node")
+async def test_a_backup_whose_processes_were_killed_never_looks_good(
+    cluster: Cluster, store: Kubectl, policy: ObjectRef, rigel: OdooTenant
+) -> None:
+    """As by a node that has no memory left, in mid-dump: the Job makes it again once, and then it has Failed. The next one
+    clears away what they left."""
+    first = await in_mid_dump(cluster, "rigel-killed")
+    first.kill()
+    second = await in_mid_dump(cluster, "rigel-killed", after=first)
+    second.kill()
+    said = (await over(cluster, "rigel-killed")).status
+    assert said.phase == "Failed", said
+    assert (said.verification, said.manifest) == (Verification(), StoredDocument())
+    assert len(await stored(cluster, store, policy, rigel, "restic/locks")) == 2
+    following = (await back_up(cluster, "rigel-next")).status
+    assert following.phase == "Completed", following
+    assert following.verification is not None
+    assert following.verification.result == "Passed"
+    assert await stored(cluster, store, policy, rigel, "restic/locks") == []
+    manifests = await stored(cluster, store, policy, rigel, "manifests")
+    assert following.manifest.key in manifests
+    assert [key for key in manifests if "rigel-killed" in key] == []
+
+
+@pytest.mark.usefixtures("own_node")
 @pytest.mark.parametrize("when", ["meanwhile", "afterwards"])
 async def test_a_kubelet_killed_during_a_backup_delays_it_and_no_more(
     when: str, tenants: Tenants, cluster: Cluster, store: Kubectl, policy: ObjectRef, rigel: OdooTenant
@@ -245,14 +276,13 @@ async def test_a_kubelet_killed_during_a_backup_delays_it_and_no_more(
     async with browse(rigel.status.url) as site:
         await log_in(tenants, site, "rigel")
         kept = await site.call("res.partner", "create", {"name": f"was there {when}"})
-    await begin(cluster, name)
     held = await in_mid_dump(cluster, name)
     try:
         with without_kubelet():
             if when == "meanwhile":
                 held.go_on()
                 await until("the Job's processes have ended", lambda: no_more(held), 120)
-            await until("the node counts as lost", lambda: is_lost(store), 180)
+            await until("the node counts as lost", lambda: is_lost(store), 90)
             assert (await look(cluster, name)).status.phase == "Running"
         assert counts_as_ready(store) == "True"
         for namespace, workload in NEEDED:
@@ -263,8 +293,9 @@ async def test_a_kubelet_killed_during_a_backup_delays_it_and_no_more(
     assert said.phase == "Completed", said
     assert said.verification is not None
     assert said.verification.result == "Passed"
-    assert await locks(cluster, store, policy, rigel) == []
-    await tenants.ready("rigel")
+    assert await stored(cluster, store, policy, rigel, "restic/locks") == []
+    for each in ("acme", "initech", "rigel"):  # their node was lost too
+        await tenants.ready(each)
     async with browse(rigel.status.url) as site:
         await log_in(tenants, site, "rigel")
         await site.call("res.partner", "write", [kept], {"name": "was overwritten"})
@@ -276,13 +307,18 @@ async def test_a_kubelet_killed_during_a_backup_delays_it_and_no_more(
     assert partner["name"] == f"was there {when}"
 
 
-async def in_mid_dump(cluster: Cluster, backup: str) -> PodProcesses:
-    """The processes of its Job, held while pg_dump is at work."""
+async def in_mid_dump(cluster: Cluster, backup: str, after: PodProcesses | None = None) -> PodProcesses:
+    """Begin a backup; the processes of its Job, held while pg_dump is at work. ``after`` a pod of it that was killed: those
+    of the next."""
+    if after is None:
+        await begin(cluster, backup)
     of_the_job = f"odootenancy.io/backup={backup},app.kubernetes.io/component=backup"
 
     async def its_pod() -> PodProcesses | None:
         for live in await cluster.list("v1", "Pod", label_selector=of_the_job):
-            return PodProcesses(live["metadata"]["uid"])
+            found = PodProcesses(live["metadata"]["uid"])
+            if found != after:
+                return found
         return None
 
     found = await until("its pod is there", its_pod, 180)
@@ -305,14 +341,16 @@ async def is_lost(kubectl: Kubectl) -> bool:
     return counts_as_ready(kubectl) != "True"
 
 
-async def locks(cluster: Cluster, store: Kubectl, policy: ObjectRef, tenant: OdooTenant) -> list[str]:
-    """restic's, in the tenant's repository."""
+async def stored(
+    cluster: Cluster, store: Kubectl, policy: ObjectRef, tenant: OdooTenant, folder: str
+) -> list[str]:
+    """Keys in a folder of the tenant's part of the bucket."""
     live = await cluster.get(policy)
     assert live is not None
-    below = f"{live['spec']['store']['s3']['prefix']}/{tenant.status.claim}/restic"
+    below = f"{live['spec']['store']['s3']['prefix']}/{tenant.status.claim}"
     with object_store.client(store) as s3:
-        assert s3.list_objects_v2(Bucket=object_store.BUCKET, Prefix=f"{below}/config").get("Contents")
-        found = s3.list_objects_v2(Bucket=object_store.BUCKET, Prefix=f"{below}/locks/")
+        assert s3.list_objects_v2(Bucket=object_store.BUCKET, Prefix=f"{below}/restic/config").get("Contents")
+        found = s3.list_objects_v2(Bucket=object_store.BUCKET, Prefix=f"{below}/{folder}/")
     return [str(each["Key"]) for each in found.get("Contents", ())]
 
 

@@ -1,4 +1,5 @@
-"""The local cluster's one node on a bad day: its kubelet killed, and a pod's processes held in the middle of their work."""
+"""The local cluster's one node on a bad day: its kubelet killed, and a pod's processes held or killed in the middle of
+their work."""
 
 from __future__ import annotations
 
@@ -18,17 +19,22 @@ from devcluster import cgroups, node
 from devcluster import cluster as local_cluster
 from devcluster.kubectl import Kubectl
 
-_OF_THE_NODE = ("", "pause", "containerd-shim")
-"""What has ended, and what ends with the pod."""
+_NOT_OF_CONTAINERS = ("", "program")
+"""What has ended; and what holds the pod's namespaces until it goes, by its image's name for an only program."""
 _READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+
+
+def skip_where_it_is_kinds() -> None:
+    """What runs there is in Docker's hands."""
+    if local_cluster.with_kind():
+        pytest.skip("the node is kind's: its kubelet and its pods' processes are none of this machine's")
 
 
 @contextmanager
 def without_kubelet() -> Iterator[None]:
     """It is killed at once, and started again at the end. Containers run on meanwhile, and nobody tells of them."""
     pid = local_cluster.processes().pid("kubelet")
-    if pid is None:
-        pytest.skip("the node is kind's: its kubelet is no process of ours")
+    assert pid is not None, "the kubelet was gone before"
     os.kill(pid, signal.SIGKILL)
     try:
         yield
@@ -46,7 +52,7 @@ def counts_as_ready(kubectl: Kubectl) -> str:
 
 @dataclass(frozen=True)
 class PodProcesses:
-    """Of all containers of a pod."""
+    """Of all containers of a pod, but for the one that holds its namespaces."""
 
     uid: str
     """Of the pod, by which the kubelet names its cgroup."""
@@ -59,7 +65,7 @@ class PodProcesses:
                 with contextlib.suppress(OSError):  # it goes with its container
                     ids |= set((directory / "cgroup.procs").read_text().split())
         names = {int(each): _program(each) for each in ids}
-        return {pid: name for pid, name in names.items() if name not in _OF_THE_NODE}
+        return {pid: name for pid, name in names.items() if name not in _NOT_OF_CONTAINERS}
 
     def hold(self) -> None:
         """Until they go on: the kernel answers in their stead, they never do."""
@@ -67,6 +73,10 @@ class PodProcesses:
 
     def go_on(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """At once, those that are held too."""
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self.running():

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice, zip_longest
+from itertools import dropwhile, islice, takewhile, zip_longest
 from typing import TypeVar
 
 from odoo_tenancy.services.object_store.bucket import Bucket
@@ -152,14 +152,23 @@ class Erasure:
     async def _erase(self, groups: Sequence[list[StoredVersion]]) -> None:
         """Of each key the oldest version first, so that none that was hidden is seen again, and marks last."""
         groups = await self._without_the_unversioned(groups)
-        for some in _one_of_each([each for each in reversed(group) if not each.hides] for group in groups):
+        for some in _one_of_each(map(self._until_one_stays, groups)):
             await self._remove(some)
         left = [group for group in groups if self._is_left(group)]
         emptied = [group for group in groups if not self._is_left(group)]
-        for some in _one_of_each([each for each in group if each.hides] for group in emptied):
-            await self._remove(some)
         seen = [newest for newest, *_ in left if not newest.hides and newest.version != "null"]
         await self._hide([each.key for each in seen])
+        for some in _one_of_each(map(self._from_one_that_stays, left)):
+            await self._remove(some)
+        for some in _one_of_each([each for each in group if each.hides] for group in emptied):
+            await self._remove(some)
+
+    def _until_one_stays(self, group: Sequence[StoredVersion]) -> Iterator[StoredVersion]:
+        """Each once it is known of those before it; what comes after one that stays may hide it."""
+        return takewhile(lambda _: not self._is_left(group), _contents(group))
+
+    def _from_one_that_stays(self, group: Sequence[StoredVersion]) -> Iterator[StoredVersion]:
+        return dropwhile(lambda each: _name(each) not in self._stays, _contents(group))
 
     async def _without_the_unversioned(
         self, groups: Sequence[list[StoredVersion]]
@@ -273,8 +282,13 @@ def _name(version: StoredVersion) -> tuple[str, str]:
     return version.key, version.version
 
 
-def _one_of_each(several: Iterable[list[StoredVersion]]) -> Iterator[list[StoredVersion]]:
-    """The first of each list, then the second of each that has one, and so on."""
+def _contents(group: Sequence[StoredVersion]) -> Iterator[StoredVersion]:
+    """Without marks, the oldest first."""
+    return (each for each in reversed(group) if not each.hides)
+
+
+def _one_of_each(several: Iterable[Iterable[StoredVersion]]) -> Iterator[list[StoredVersion]]:
+    """The first of each, then the second of each that has one, and so on."""
     for some in zip_longest(*several):
         yield [each for each in some if each is not None]
 

@@ -109,6 +109,16 @@ def versioned(root: Any) -> str:
     return VERSIONED
 
 
+def endless(root: Any) -> str:
+    """With Object Lock that nothing has by default; made once for each server."""
+    name = "endless"
+    try:
+        root.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    except ClientError as error:
+        assert error.response["Error"]["Code"].startswith("BucketAlready")  # noqa: PT017 - by an earlier test
+    return name
+
+
 @pytest.mark.parametrize("kind", ["plain", "versioned", "suspended"])
 async def test_nothing_of_it_remains_and_nothing_of_anybody_else_is_touched(
     kind: str, server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
@@ -203,12 +213,8 @@ async def test_when_the_locks_have_ended_it_goes(
     server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str, claim: str
 ) -> None:
     """By a command, as the page says; in a bucket whose default retention locks nothing anew."""
-    name = "endless"
-    try:
-        root.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
-    except ClientError as error:
-        assert error.response["Error"]["Code"].startswith("BucketAlready")  # noqa: PT017 - by an earlier test
-    bucket, until = make_bucket(server, name), in_days(1)
+    name, until = endless(root), in_days(1)
+    bucket = make_bucket(server, name)
     await store(bucket, prefix, claim, Retention("Governance", until))
     await Holds(bucket, prefix, claim).hold("b-1")
     held = by_command(server, name, prefix, claim)
@@ -392,6 +398,33 @@ async def test_killed_at_each_write_the_next_one_ends_it(
         left = contents(root, name, prefix, claim)
         assert left == (there if kind == "locked" else {})
         assert successor.remains.objects == len(left)
+
+
+async def test_what_was_written_over_is_not_seen_again_where_it_alone_is_locked(
+    server: S3Process, root: Any, make_bucket: MakeBucket, prefix: str
+) -> None:
+    name, calm = endless(root), Writes()
+    bucket = make_bucket(server, name)
+
+    async def written_over(claim: str) -> str:
+        key = f"{prefix}/{claim}/manifests/b-1.json"
+        former = await bucket.put_document(key, b"former", Retention("Governance", in_days(1)))
+        await bucket.put_document(key, b"newest")
+        return former.version
+
+    await written_over("calm")
+    await Erasure(make_bucket(server, name, hook=calm), prefix, "calm", now).go_on(never)
+    for die_at in range(1, calm.calls + 1):
+        claim = f"killed-{die_at}"
+        former, before = await written_over(claim), contents_seen(root, name, prefix)
+        with pytest.raises(Killed):
+            await Erasure(make_bucket(server, name, hook=Writes(die_at=die_at)), prefix, claim, now).go_on(
+                never
+            )
+        assert contents_seen(root, name, prefix) <= before
+        assert await Erasure(bucket, prefix, claim, now).go_on(never)
+        assert contents_seen(root, name, prefix) == set()
+        assert [version for _, version in contents(root, name, prefix, claim)] == [former]
 
 
 def contents(root: Any, bucket: str, prefix: str, claim: str) -> dict[tuple[str, str], str]:
