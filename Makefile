@@ -66,7 +66,9 @@ test: venv ## Everything: lint, types, unit, integration, end to end; a cluster 
 	@# The long ones side by side, as each waits more than it works: 43 minutes for both instead of 70 (two cores).
 	@set -o pipefail; \
 	if ! $(PY) -m devcluster status >/dev/null 2>&1; then \
-	  trap 'status=$$?; $(MAKE) down || status=$$?; exit $$status' EXIT; \
+	  before=$$(mktemp) && $(PY) -m devcluster machine $$before || exit; \
+	  trap 'status=$$?; $(MAKE) down && $(PY) -m devcluster machine --compare $$before || status=$$?; \
+	    rm -f $$before; exit $$status' EXIT; \
 	fi; \
 	($(MAKE) test-integration 2>&1 | sed -u 's/^/integration | /') & \
 	$(MAKE) test-e2e 2>&1 | sed -u 's/^/end to end  | /'; status=$$?; \

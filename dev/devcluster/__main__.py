@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from devcluster import cloudnative_pg, cluster, demo, leftovers, object_store
+from devcluster import cloudnative_pg, cluster, demo, leftovers, machine, object_store
 from devcluster.images import ALL, ensure
 from devcluster.locks import locked
 from devcluster.paths import STATE
 from devcluster.steps import StepFailed, console, step
 from devcluster.tools import ALL as MODULES
 from devcluster.tools import build
+
+_PATIENCE = 10.0
+"""Seconds for what was ended a moment ago to be gone."""
 
 
 def _status() -> int:
@@ -62,6 +66,23 @@ def _install() -> int:
     cluster.up()  # which gives the node the image as it is now
     with step("Operator"):
         demo.install_operator(cluster.kubectl())
+    return 0
+
+
+def _machine(file: Path, *, compare: bool) -> int:
+    if cluster.with_kind():
+        print("With kind all of it is in Docker's hands: nothing is noted or compared.")
+        return 0
+    if not compare:
+        machine.seen().write(file)
+        return 0
+    if left := machine.wait_until_gone(machine.Machine.read(file), _PATIENCE):
+        listed = "\n".join([*left[:40], *([f"and {len(left) - 40} more"] if len(left) > 40 else [])])
+        hint = "Let leftovers.py or network.py take it away too; by hand, or by a reboot, it goes as well."
+        raise StepFailed(
+            "Comparing the machine with what it was", f"The cluster left behind:\n{listed}", hint
+        )
+    print("Nothing is left: the machine is as it was before the cluster.")
     return 0
 
 
@@ -126,12 +147,20 @@ def main() -> int:
     tools.add_argument("module", nargs="*", help="folders of dev/tools; default: all")
     images = commands.add_parser("images", help="build the images that the cache lacks")
     images.add_argument("image", nargs="*", help="such as redis:7.0; default: all")
+    noted = commands.add_parser(
+        "machine",
+        help="note what is on the machine; --compare: exit status 1 where there is more than was noted",
+    )
+    noted.add_argument("file", type=Path)
+    noted.add_argument("--compare", action="store_true")
     chosen = parser.parse_args()
     try:
         if chosen.command == "tools":
             return _tools(chosen.module)
         if chosen.command == "images":
             return _images(chosen.image)
+        if chosen.command == "machine":
+            return _machine(chosen.file, compare=chosen.compare)
         command = _COMMANDS[chosen.command][1]
         if command in _CHANGING:
             with locked("cluster"):

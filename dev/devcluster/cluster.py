@@ -37,7 +37,7 @@ def plane() -> ControlPlane:
 
 def kubectl() -> Kubectl:
     """As the administrator of the cluster that runs."""
-    return kind.kubectl() if _with_kind() else Kubectl(plane().kubectl, plane().kubeconfig)
+    return kind.kubectl() if with_kind() else Kubectl(plane().kubectl, plane().kubeconfig)
 
 
 def running() -> bool:
@@ -68,7 +68,7 @@ def up() -> None:
     Raises:
         StepFailed: which part, why, and what to do.
     """
-    if _with_kind():
+    if with_kind():
         kind.up(processes())
         return
     if os.geteuid() != 0:
@@ -101,7 +101,7 @@ def up() -> None:
 
 def load(*wanted: images.Image) -> None:
     """Build what the cache lacks of these images, and give the running cluster those that it lacks."""
-    if _with_kind():
+    if with_kind():
         for image in wanted:
             kind.load(image)
     else:
@@ -110,7 +110,7 @@ def load(*wanted: images.Image) -> None:
 
 def unload(*unwanted: images.Image) -> None:
     """Take images out of the running node; kind keeps them until it goes."""
-    if not _with_kind():
+    if not with_kind():
         for image in unwanted:
             images.unload(image, node.ctr(STATE), STATE / "loaded")
 
@@ -146,7 +146,7 @@ def down() -> None:
         StepFailed: something could not be taken away.
     """
     running = processes()
-    if _with_kind():
+    if with_kind():
         running.stop("provisioner")
         kind.down()
         shutil.rmtree(STATE, ignore_errors=True)
@@ -166,7 +166,7 @@ def down() -> None:
         )
 
 
-def _with_kind() -> bool:
+def with_kind() -> bool:
     """A Docker engine is there, or ODOO_TENANCY_CLUSTER says which one it shall be: ``kind`` or ``node``."""
     chosen = os.environ.get("ODOO_TENANCY_CLUSTER", "")
     return chosen == "kind" or (chosen != "node" and kind.answers())

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -34,7 +35,7 @@ class StepFailed(Exception):
 
     def show(self) -> None:
         """Print it for a person."""
-        console.print(f"\n[bold red]✗ {self.step} failed[/]", markup=True)
+        console.print(f"\n[bold red]✗ {escape(self.step)} failed[/]", markup=True)
         console.print(self.why, markup=False)
         if self.log is not None:
             console.print(f"Whole log: {self.log}", markup=False)
@@ -55,7 +56,7 @@ def tail(path: Path, lines: int = 15) -> str:
 @contextmanager
 def step(name: str, log: Path | None = None) -> Iterator[None]:
     """Announce a step, show that it lives, and say how many seconds it took."""
-    console.print(f"[cyan]→[/] {name}")
+    console.print(f"[cyan]→[/] {escape(name)}")
     started, done = time.monotonic(), threading.Event()
 
     def heartbeat() -> None:
@@ -72,7 +73,7 @@ def step(name: str, log: Path | None = None) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-    console.print(f"[green]✓[/] {name} [dim]{time.monotonic() - started:.1f} s[/]")
+    console.print(f"[green]✓[/] {escape(name)} [dim]{time.monotonic() - started:.1f} s[/]")
 
 
 def run(

@@ -66,9 +66,7 @@ class Life:
         def over() -> bool:
             assert self._process is not None
             if not self._process.running:
-                died = self._process.died_at()
-                deaths.remove(died)
-                self.reached.append((act.name, died))
+                self._note_death(act, deaths)
                 self._begin(deaths)
             return act.over()
 
@@ -77,8 +75,17 @@ class Life:
         self.writes[act.name] = self._process.writes()[self._noted :]
         self._noted += len(self.writes[act.name])
         if deaths:  # they are this act's
+            self._process.close()
+            if self._process.exit_status():  # at its very last write
+                self._note_death(act, deaths)
             self._begin(())
         act.check()
+
+    def _note_death(self, act: Act, deaths: list[Death]) -> None:
+        assert self._process is not None
+        died = self._process.died_at()
+        deaths.remove(died)
+        self.reached.append((act.name, died))
 
     def _begin(self, deaths: Sequence[Death]) -> None:
         if self._process is not None:
@@ -125,8 +132,9 @@ def is_anothers(write: str, namespace: str) -> bool:
 
 
 def is_anytime(write: str) -> bool:
-    """What a pool does at times of its own, whatever is done with a tenant: so it comes an act earlier or later."""
-    return "tpl_" in write or (write.startswith("patch HostingPool") and write.endswith("(status)"))
+    """What a pool or a policy does at times of its own, whatever is done with a tenant: an act earlier or later."""
+    own = write.startswith(("patch HostingPool", "patch BackupPolicy")) and write.endswith("(status)")
+    return own or "tpl_" in write
 
 
 def drawn(writes: Writes, whens: Sequence[When], each: int, chance: random.Random) -> dict[str, list[Death]]:
@@ -154,17 +162,19 @@ def everywhere(writes: Writes, whens: Sequence[When] = WHENS) -> list[Place]:
 def never_came(
     live: Callable[[Mapping[str, Sequence[Death]]], Life], places: Sequence[Place], in_one_life: int
 ) -> list[Place]:
-    """Lives until every one of these deaths came or didn't in two lives; returns the latter."""
-    left, missed_once, never = list(places), set[Place](), list[Place]()
-    while left:
-        some, left = left[:in_one_life], left[in_one_life:]
-        print(f"{len(some)} deaths: {some[0][1]} … {some[-1][1]}", flush=True)
-        deaths: dict[str, list[Death]] = {}
-        for act, death in some:
-            deaths.setdefault(act, []).append(death)
-        reached = live(deaths).reached
-        missed = [place for place in some if place not in reached]
-        never += [place for place in missed if place in missed_once]
-        left += [place for place in missed if place not in missed_once]
-        missed_once.update(missed)
+    """Lives until every one of these deaths came, or didn't in a life of its own either; returns the latter. What is
+    written side by side, a death nearby can hide."""
+    lives = [places[n : n + in_one_life] for n in range(0, len(places), in_one_life)]
+    missed = [place for some in lives for place in _missed(live, some)]
+    never = [place for alone in missed for place in _missed(live, [alone])]
+    print(f"deaths that never came: {never}", flush=True)
     return never
+
+
+def _missed(live: Callable[[Mapping[str, Sequence[Death]]], Life], places: Sequence[Place]) -> list[Place]:
+    print(f"{len(places)} deaths: {places[0][1]} … {places[-1][1]}", flush=True)
+    deaths: dict[str, list[Death]] = {}
+    for act, death in places:
+        deaths.setdefault(act, []).append(death)
+    reached = live(deaths).reached
+    return [place for place in places if place not in reached]

@@ -15,6 +15,7 @@ from odoo_tenancy.api.pool import HostingPool
 from odoo_tenancy.api.tenant import EffectiveSpec, OdooTenant
 from odoo_tenancy.api.types import parse_quantity
 from odoo_tenancy.desired import budget, namespace
+from odoo_tenancy.desired.connections import JOB_SHARES, LEAST, PROBE, connections
 from odoo_tenancy.desired.effective import effective
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -225,3 +226,21 @@ class TestConnectionBudget:
         access = {"enabled": True, "connectionLimit": 5}
         tenant = make_tenant(database={"connectionLimit": 40, "readOnlyAccess": access})
         assert budget.reservation(effective(tenant, make_pool())) == 45
+
+
+def test_a_limit_that_holds_no_odoo_is_refused_with_the_arithmetic() -> None:
+    """Of two web pods with two workers, a master and a websocket process each, a cron of one thread, and a Job."""
+    need = (2 * (2 + 2) + (1 + 1) + JOB_SHARES) * LEAST + PROBE
+    assert connections(limit=need, web_pods=2, workers=2, cron_threads=1).per_worker == LEAST
+    with pytest.raises(Refused, match=f"need {need}: raise the limit") as refusal:
+        connections(limit=need - 1, web_pods=2, workers=2, cron_threads=1)
+    assert refusal.value.reason == "ConnectionLimitTooLow"
+
+
+def test_a_shared_tenant_from_before_the_schema_said_so_gets_no_server_of_its_own(make_tenant, make_pool):
+    for part in ("redis", "database"):
+        asks = make_tenant(tenancy="Dedicated", **{part: {"placement": "Dedicated"}})
+        old = asks.model_copy(update={"spec": asks.spec.model_copy(update={"tenancy": "Shared"})})
+        with pytest.raises(Refused, match=rf"spec\.{part}\.placement") as refusal:
+            effective(old, make_pool())
+        assert refusal.value.reason == "DedicatedNeedsOwnNamespace"

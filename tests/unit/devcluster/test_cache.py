@@ -26,7 +26,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoModule:
 def test_a_tool_is_built_anew_when_any_input_changes(
     module: GoModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = [module.cached, replace(module, version_of="k8s.io/kubernetes").cached]
+    keys = [module.cached, replace(module, source="k8s.io/kubernetes", stamped=True).cached]
     (module.directory / "main.go").write_text("package main")
     keys.append(module.cached)
     monkeypatch.setattr(tools, "_go_version", lambda: "go1.27")
@@ -35,7 +35,7 @@ def test_a_tool_is_built_anew_when_any_input_changes(
 
 
 def test_kubernetes_calls_itself_by_its_modules_version(module: GoModule) -> None:
-    flags = replace(module, version_of="k8s.io/kubernetes").ldflags
+    flags = replace(module, source="k8s.io/kubernetes", stamped=True).ldflags
     assert "version.gitVersion=v1.34.4 " in flags
     assert flags.endswith("version.gitMinor=34")
 

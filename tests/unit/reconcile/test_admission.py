@@ -222,5 +222,6 @@ class TestHosts:
         )
 
     def test_nobody_is_let_past_the_memory(self) -> None:
-        with pytest.raises(Waiting):
+        with pytest.raises(Waiting) as raised:
             grant_hosts(Tenants(), tenant("stranger"))
+        assert raised.value.reason == "NotKnownYet"

@@ -11,6 +11,7 @@ from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
+from tests.unit.reconcile.objects import pool as pool_state
 
 from odoo_tenancy.api.backup import TenantBackup
 from odoo_tenancy.api.backup_work import BackupOutcome
@@ -36,6 +37,7 @@ from odoo_tenancy.reconcile.backup_memory import (
 from odoo_tenancy.reconcile.backup_run import JobEnded
 from odoo_tenancy.reconcile.backup_work import BackupPlan
 from odoo_tenancy.reconcile.report import Finding, Report
+from odoo_tenancy.reconcile.restore_memory import Restores
 from odoo_tenancy.reconcile.tenant_backup import STORING, BackupReconciler
 from odoo_tenancy.services.object_store import session_policy
 
@@ -544,3 +546,79 @@ def test_what_was_proven_is_written_where_no_backup_can_write() -> None:
     assert not work.ledger_key.startswith(f"{claim}/")
     verified = json.loads(session_policy("backups", claim, "Verify"))
     assert f"arn:aws:s3:::backups/{work.ledger_key}" in json.dumps(verified)
+
+
+def of_acme(**tenant: Any) -> Any:
+    """All that a backup of ``acme`` asks before it begins, of a tenant that is remembered like this."""
+    record = SimpleNamespace(**{"key": TENANT, "pool": "main", "policy": "", "going": False, **tenant})
+    return SimpleNamespace(
+        tenants={TENANT: record},
+        pools={},
+        policies=Policies(),
+        backups=Backups(),
+        restores=Restores(),
+        own_servers={},
+    )
+
+
+def test_a_tenant_that_goes_is_not_backed_up_any_more() -> None:
+    with pytest.raises(Refused, match="acme is being deleted") as raised:
+        backup_begin.record_of(of_acme(going=True), running())
+    assert raised.value.reason == "TenantDeleted"
+    assert backup_begin.record_of(of_acme(), running()).key == TENANT
+
+
+def test_a_backup_of_no_policy_is_refused() -> None:
+    world, active = of_acme(), running()
+    with pytest.raises(Refused, match=r"spec\.policyRef.*spec\.backup\.policyRef") as raised:
+        backup_begin._checked(backup_begin.policy_of(world, active), active, world.tenants[TENANT])
+    assert raised.value.reason == "NoPolicy"
+
+
+async def test_a_tenant_without_a_database_is_waited_for() -> None:
+    world = of_acme()
+    world.credentials = SimpleNamespace(known=lambda claim: None)
+    tenant = cast(
+        Any, SimpleNamespace(status=SimpleNamespace(claim=""), metadata=SimpleNamespace(name="acme"))
+    )
+    with pytest.raises(Waiting, match="acme has no database yet") as raised:
+        await backup_begin._vault(world, tenant)
+    assert raised.value.reason == "TenantNotReady"
+
+
+def test_a_server_that_was_not_looked_at_since_the_start_is_waited_for() -> None:
+    pool, spec = pool_state(), SimpleNamespace(database=SimpleNamespace(placement="Dedicated"))
+    for placement in ("Pool", "Dedicated"):
+        spec.database.placement = placement
+        tenant = cast(Any, SimpleNamespace(spec=spec, key=TENANT))
+        with pytest.raises(Waiting) as raised:
+            backup_begin.server_for(of_acme(), tenant, pool)
+        assert raised.value.reason == "PostgresNotLookedAt"
+
+
+def test_a_restore_goes_before_every_backup_but_its_own() -> None:
+    world = of_acme()
+    world.restores.saw(
+        "ADDED",
+        {
+            "metadata": {"name": "one", "namespace": "tenants", "uid": "one", "resourceVersion": "1"},
+            "spec": {"tenantRef": {"name": "acme"}},
+            "status": {"phase": "Running", "step": "SafetyBackup", "safetyBackup": "before-one"},
+        },
+    )
+    with pytest.raises(Waiting, match="TenantRestore one") as raised:
+        backup_begin.check_room(world, running())
+    assert raised.value.reason == "RestoreRuns"
+
+
+@pytest.mark.parametrize("lacking", ["snapshots", "recoveryPoint", "manifestKey", "manifestSha256"])
+def test_a_job_that_says_too_little_has_made_no_backup(lacking: str) -> None:
+    whole = {
+        "reason": "Done", "message": "stored", "snapshots": {"database": "1a2b", "filestore": ["3c4d"]},
+        "recoveryPoint": text(NOW), "manifestKey": "eu/1.json", "manifestSha256": "a" * 64,
+    }  # fmt: skip
+    backup_run.check_stored(BackupOutcome.model_validate(whole), JOB)
+    less = BackupOutcome.model_validate({key: value for key, value in whole.items() if key != lacking})
+    with pytest.raises(JobEnded) as ended:
+        backup_run.check_stored(less, JOB)
+    assert ended.value.reason == "OutcomeIncomplete"

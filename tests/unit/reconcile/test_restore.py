@@ -10,21 +10,24 @@ from unittest.mock import Mock
 
 import pytest
 from tests.unit.reconcile.objects import known, pool, tenant
-from tests.unit.reconcile.test_backup import HOUR, NOW, good, policy
+from tests.unit.reconcile.test_backup import HOUR, NOW, backup, bad, good, policy, rotten, text
 from tests.unit.reconcile.test_upkeep import record
 
 from odoo_tenancy.api.errors import Waiting
-from odoo_tenancy.api.meta import Key, Manifest
+from odoo_tenancy.api.meta import API_VERSION, Key, Manifest
 from odoo_tenancy.api.restore import RestoreStep
+from odoo_tenancy.cluster.children import Children
 from odoo_tenancy.desired import labels
 from odoo_tenancy.reconcile import restore_begin
+from odoo_tenancy.reconcile.active_restore import ActiveRestore, RestoreEnded
 from odoo_tenancy.reconcile.backup_memory import Backups, Policies
-from odoo_tenancy.reconcile.memory import Tenants
+from odoo_tenancy.reconcile.memory import Pools, Tenants
 from odoo_tenancy.reconcile.restore_begin import check_turn
 from odoo_tenancy.reconcile.restore_memory import TURN, Restores
 from odoo_tenancy.reconcile.restore_status import SAYS
 from odoo_tenancy.reconcile.restore_steps import STEPS, UNDONE_BY
 from odoo_tenancy.reconcile.restoring import still_running, stop
+from odoo_tenancy.reconcile.upkeep_memory import Upkeep
 from odoo_tenancy.reconcile.world import World
 
 TENANT = Key("OdooTenant", "tenants", "acme")
@@ -74,6 +77,70 @@ def test_the_latest_is_the_tenants_own_and_lies_where_its_policy_says() -> None:
     world = SimpleNamespace(backups=backups, policies=policies, tenants={TENANT: record()}, now=lambda: NOW)
     found = restore_begin._latest(cast(Any, world), cast(Any, SimpleNamespace(tenant=TENANT)))
     assert found.key.name == "own"
+
+
+def begins(
+    backups: Backups, source: str = "", *, going: bool = False, restores: Restores | None = None
+) -> tuple[World, ActiveRestore]:
+    """A restore of ``acme`` that may be about to begin, from the backup of this name."""
+    meant = {"backupRef": {"name": source}} if source else {"latest": True}
+    body = restore("one")
+    active = ActiveRestore.of(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "TenantRestore",
+            **body,
+            "spec": {
+                **body["spec"],
+                "source": meant,
+                "confirm": "acme",
+                "notAfter": text(NOW + HOUR),
+            },
+        }
+    )
+    world = SimpleNamespace(
+        backups=backups,
+        tenants={TENANT: record(going=going)},
+        restores=restores or Restores(),
+        pools=Pools(),
+        upkeep=Upkeep(),
+        children=Children(),
+        now=lambda: NOW,
+    )
+    return cast(World, world), active
+
+
+def test_what_is_deleted_is_not_restored() -> None:
+    with pytest.raises(RestoreEnded, match="acme is being deleted") as raised:
+        restore_begin.record_of(*begins(Backups(), going=True))
+    assert raised.value.reason == "TenantDeleted"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "reason"),
+    [
+        (backup("named", "Running"), Waiting, "BackupRuns"),
+        (bad("named", HOUR, "StoreUnreachable"), RestoreEnded, "BackupNotGood"),
+        (rotten("named", HOUR), RestoreEnded, "BackupNotGood"),
+        (backup("another"), RestoreEnded, "BackupNotFound"),
+    ],
+)
+def test_a_backup_that_is_not_known_to_be_good_is_not_restored(
+    body: Manifest, kind: type[Exception], reason: str
+) -> None:
+    backups = Backups()
+    backups.saw("ADDED", body)
+    with pytest.raises(kind, match="named") as raised:
+        restore_begin._wanted(*begins(backups, "named"))
+    assert cast(Any, raised.value).reason == reason
+
+
+async def test_a_second_restore_waits_for_the_first() -> None:
+    restores = Restores()
+    restores.saw("ADDED", restore("first", "Running", "Restoring"))
+    with pytest.raises(Waiting, match="TenantRestore first") as raised:
+        await restore_begin.begin(*begins(Backups(), "named", restores=restores))
+    assert raised.value.reason == "AnotherRestoreRuns"
 
 
 def test_one_at_a_time_whether_it_was_written_yet_or_not():

@@ -1,10 +1,11 @@
-"""One JSON object a line, whoever logs, and never a secret in it."""
+"""One JSON object a line, or a line for people, whoever logs; never a secret in it."""
 
 from __future__ import annotations
 
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,14 +19,18 @@ SECRET = "s3cr3t-4f9c2a"
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
+def stream(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    """What is logged, as JSON or in the format that a test is parametrized with."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
-    logs.configure("json", "INFO", stream)
+    logs.configure(getattr(request, "param", "json"), "INFO", stream)
     yield stream
     structlog.reset_defaults()
     root.handlers[:], root.level = handlers, level
+
+
+both_formats = pytest.mark.parametrize("stream", ["json", "console"], indirect=True)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -42,11 +47,21 @@ def test_ours_and_a_librarys_lines_look_the_same(stream: io.StringIO) -> None:
     assert "timestamp" in ours
 
 
+@pytest.mark.parametrize("stream", ["console"], indirect=True)
+def test_on_a_console_a_line_is_for_people(stream: io.StringIO) -> None:
+    structlog.get_logger("ours").info("reconciled", duration=0.1)
+    logging.getLogger("theirs").warning("careful: %s", "x")
+    ours, theirs = stream.getvalue().splitlines()
+    assert re.search(r"info\b.*reconciled\b.*ours\b.*duration=0\.1", ours)
+    assert re.search(r"warning\b.*careful: x\b.*theirs\b", theirs)
+
+
 def test_a_level_below_is_not_logged(stream: io.StringIO) -> None:
     structlog.get_logger("ours").debug("detail")
     assert stream.getvalue() == ""
 
 
+@both_formats
 @pytest.mark.parametrize(
     "fields",
     [
@@ -72,6 +87,7 @@ def test_no_secret_leaves(stream: io.StringIO, fields: dict[str, Any]) -> None:
     assert "[redacted]" in stream.getvalue()
 
 
+@both_formats
 def test_no_secret_leaves_in_a_traceback_or_a_librarys_text(stream: io.StringIO) -> None:
     try:
         raise ConnectionError(f"postgresql://odoo:{SECRET}@db/t refused")

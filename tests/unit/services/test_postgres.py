@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg import errors as pg
 
-from odoo_tenancy.api.errors import OperatorError, Refused, Unavailable
+from odoo_tenancy.api.errors import OperatorError, Refused, Unavailable, Waiting
 from odoo_tenancy.desired.budget import CONNECTIONS_OF_A_BACKUP
 from odoo_tenancy.services.postgres import (
     Database,
@@ -22,7 +23,7 @@ from odoo_tenancy.services.postgres import (
     differences,
     logins,
 )
-from odoo_tenancy.services.postgres.errors import of_connection
+from odoo_tenancy.services.postgres.errors import of_connection, of_statement
 from odoo_tenancy.services.postgres.inventory import Grant, Membership
 from odoo_tenancy.services.postgres.marks import Stage, from_comment, to_comment
 from odoo_tenancy.services.postgres.wanted import BACKUP_CONNECTIONS, RoleShape
@@ -186,6 +187,30 @@ def test_a_failed_connection_says_why(words: str, reason: str, kind: type[Operat
     assert error.reason == reason
     assert isinstance(error, kind)
     assert "db.example.com:5432" in error.message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "kind"),
+    [
+        (pg.InsufficientPrivilege(), "PostgresPrivilegeMissing", Refused),
+        (pg.ReadOnlySqlTransaction(), "PostgresReadOnly", Unavailable),
+        (pg.QueryCanceled(), "PostgresTimeout", Unavailable),
+        (pg.ObjectInUse(), "DatabaseInUse", Waiting),
+        (pg.DuplicateDatabase(), "PostgresConflict", Waiting),
+        (pg.InternalError_("tuple concurrently updated"), "PostgresConflict", Waiting),
+        (pg.DependentObjectsStillExist(), "RoleStillNeeded", Refused),
+        (pg.DiskFull(), "PostgresOutOfResources", Unavailable),
+        (psycopg.OperationalError("server closed the connection"), "PostgresUnreachable", Unavailable),
+        (pg.SyntaxError("at or near"), "PostgresError", Unavailable),
+    ],
+)
+def test_a_failed_statement_says_what_for_and_why(
+    error: psycopg.Error, reason: str, kind: type[OperatorError]
+) -> None:
+    found = of_statement(ADDRESS, "database t_y: create", error)
+    assert found.reason == reason
+    assert isinstance(found, kind)
+    assert "db.example.com:5432, database t_y: create" in found.message
 
 
 FULL = replace(
