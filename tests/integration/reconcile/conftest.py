@@ -22,7 +22,7 @@ from devcluster.control_plane import ControlPlane
 POOLS = (
     *("main", "small", "cordoned", "poor", "lost", "lockedout", "keyless", "squatted", "single", "later"),
     *("doomed", "occupied", "cached", "turning", "moody", "fronted", "behind", "drifting"),
-    "narrow",
+    *("narrow", "certified"),
 )
 """The pools that this operator serves: others may run beside it."""
 

@@ -20,6 +20,7 @@ from tests.integration.reconcile.stage import (
     pool_ref,
     secret_ref,
 )
+from tests.support.crds import apply_certificates, remove_certificates
 from tests.support.kube import MEDDLER
 from tests.support.operator_process import POOL_RESYNC, OperatorProcess
 from tests.support.waiting import eventually
@@ -29,7 +30,8 @@ from odoo_tenancy.cluster.kinds import RESOURCES
 from odoo_tenancy.cluster.objects import POOL_UID, TENANT_UID, ObjectRef
 
 HISTORY = {"Job"}
-"""A Job that is done is kept to be looked at, not kept right."""
+"""The API server lets nobody change what a Job runs, and one that is done is kept to be looked at, not kept right. One that
+is deleted while it runs is made again: see below, as for Certificates. Clusters are in ``test_postgres_dedicated.py``."""
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 STRANGE = "example.com/strange"
@@ -335,6 +337,68 @@ def test_generated_values_survive_the_loss_of_every_secret_but_the_vault(
     stage.kube.until(vault, lambda _: True, "is made again")
     drifting.until_ready("shared")
     assert log_in(stage, drifting, "shared")
+
+
+def test_a_job_that_is_deleted_while_it_runs_is_started_again(stage: Stage, drifting: Tenants) -> None:
+    stage.kubelet.slow.add("begun")
+    modules = ["base", "web", "begun"]  # no template has these
+    drifting.create("begun", tenancy="Shared", odoo={"modules": modules})
+    drifting.until_condition("begun", "DatabaseReady", "False", "Initializing")
+    (job,) = stage.kube.list("batch/v1", "Job", selector=f"{TENANT_UID}={uid_of(drifting, 'begun')}")
+    uid = job["metadata"]["uid"]
+    delete(stage, job)
+    stage.kube.until(ObjectRef.of(job), lambda live: live["metadata"]["uid"] != uid, "is made again")
+    stage.kubelet.slow.discard("begun")
+    drifting.until_ready("begun")
+    drifting.delete("begun")
+
+
+@pytest.fixture(scope="module")
+def certified(stage: Stage, operator: OperatorProcess) -> Iterator[Tenants]:
+    """A tenant whose certificate cert-manager is to issue. There is its CRD alone, and nobody issues anything."""
+    apply_certificates(stage.plane)
+    operator.close()  # it looks for a kind that was not served only now and then
+    operator.start()
+    issuer = {"kind": "ClusterIssuer", "name": "le"}
+    stage.create_pool("certified", traefik={"tls": {"defaultStore": False, "issuerRef": issuer}})
+    tenants = Tenants(stage, "certified")
+    stage.namespace(tenants.namespace)
+    tenants.create("acme", tenancy="Shared", poolRef={"name": "certified"})
+    tenants.until_condition("acme", "RouteReady", "False", "CertificatePending")
+    yield tenants
+    tenants.clear()
+    stage.drop_pools({"certified"})
+    remove_certificates(stage.plane)
+
+
+def change_hosts(stage: Stage, body: Manifest) -> None:
+    stage.kube.patch(ObjectRef.of(body), {"spec": {"dnsNames": ["evil.example.com"]}})
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (change_hosts, (f"was changed by {MEDDLER}", "spec.dnsNames")),
+        (extend, (f"was extended by {MEDDLER}", STRANGE)),
+        (delete, ("was deleted by unknown",)),
+    ],
+    ids=["changed", "extended", "deleted"],
+)
+def test_a_certificate_comes_back(
+    stage: Stage,
+    operator: OperatorProcess,
+    certified: Tenants,
+    act: Callable[[Stage, Manifest], object],
+    words: tuple[str, ...],
+) -> None:
+    uid = uid_of(certified, "acme")
+    (before,) = stage.kube.list("cert-manager.io/v1", "Certificate", selector=f"{TENANT_UID}={uid}")
+    writer = "unknown" if act is delete else MEDDLER
+    counted = operator.drift_repairs(writer).get("Certificate", 0)
+    act(stage, before)
+    until_back(stage, [before])
+    certified.until_event("acme", "DriftRepaired", str(ObjectRef.of(before)), *words, "brought back")
+    assert operator.drift_repairs(writer)["Certificate"] > counted
 
 
 ROLE_CHANGES = {

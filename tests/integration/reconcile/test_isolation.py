@@ -9,7 +9,9 @@ import pytest
 from tests.integration.reconcile.stage import Stage, Tenants, condition, pool_ref
 from tests.support.kube import ApiError
 from tests.support.operator_process import OperatorProcess
+from tests.support.waiting import eventually
 
+from odoo_tenancy.api.meta import Manifest
 from odoo_tenancy.cluster.objects import ObjectRef
 
 OPENINGS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
@@ -111,6 +113,45 @@ def test_a_service_that_leads_in_is_not_even_made(stage: Stage, fenced: Tenants,
     spec = {"type": type_, "ports": [{"port": 8069}], "selector": {"a": "b"}}
     with pytest.raises(ApiError, match="exceeded quota"):
         stage.kube.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+
+
+@pytest.mark.parametrize("type_", ["LoadBalancer", "NodePort"])
+def test_one_that_was_made_while_no_quota_was_there_is_named(
+    stage: Stage, operator: OperatorProcess, fenced: Tenants, neighbour: Tenants, type_: str
+) -> None:
+    namespace = fenced.namespace_of("acme")
+    door = ObjectRef("v1", "Service", namespace, "door")
+    body = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": door.name, "namespace": namespace},
+        "spec": {"type": type_, "ports": [{"port": 8069}], "selector": {"a": "b"}},
+    }
+    operator.close()
+    for quota in stage.kube.list("v1", "ResourceQuota", namespace):
+        stage.kube.delete(ObjectRef.of(quota))
+    eventually(lambda: is_let_in(stage, body), "no quota refuses it any more")
+    operator.start()
+    found = fenced.until_condition("acme", "NetworkIsolated", "False", "OpenedByStranger")
+    for word in (f"Service {namespace}/door", "Delete it", f"is a {type_} on port 8069"):
+        assert word in found["message"]
+    fenced.until_event("acme", "OpenedByStranger", f"Service {namespace}/door", type_)
+    assert neighbour.is_ready("healthy")
+    stage.kube.delete(door)
+    fenced.until_ready("acme")
+    with pytest.raises(ApiError, match="exceeded quota"):
+        stage.kube.create(body)
+
+
+def is_let_in(stage: Stage, body: Manifest) -> bool:
+    """Whether the API server takes it: it hears of a quota's end a moment later."""
+    try:
+        stage.kube.create(body)
+    except ApiError as error:
+        if "exceeded quota" not in error.message:
+            raise
+        return False
+    return True
 
 
 def test_a_shared_namespace_that_is_opened_concerns_the_pool_and_all_in_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import psycopg
@@ -21,34 +22,52 @@ from odoo_tenancy.services.postgres import (
 
 Sql = psycopg.Connection[tuple[object, ...]]
 
-# {o} owner role, {l} login role, {d} database; the object and attribute that must be named.
+# {o} owner role, {l} and {i} login roles, the second of which is idle, {b} backup role, {r} read-only role, {d} database.
+ROLES = ("o", "l", "i", "b", "r")
+WITHOUT_LOGIN = ("o", "i")
+ATTRIBUTES = {
+    "ALTER ROLE {role} NOINHERIT": "INHERIT",
+    "ALTER ROLE {role} CREATEDB": "CREATEDB",
+    "ALTER ROLE {role} CREATEROLE": "CREATEROLE",
+    "ALTER ROLE {role} REPLICATION": "REPLICATION",
+    "ALTER ROLE {role} BYPASSRLS": "BYPASSRLS",
+    "ALTER ROLE {role} CONNECTION LIMIT 99": "CONNECTION LIMIT",
+    "ALTER ROLE {role} VALID UNTIL '2001-01-01'": "VALID UNTIL",
+    "ALTER ROLE {role} SET work_mem = '1GB'": "settings",
+    "ALTER ROLE {role} IN DATABASE {d} SET work_mem = '1GB'": "settings",
+    "GRANT pg_read_all_data TO {role}": "member of",
+    "GRANT {role} TO x_stranger": "members",
+}
+"""What is done to each role, and the attribute that must be named. SUPERUSER and the owner's are below."""
+BEYOND_THE_ADMIN = {
+    **{f"ALTER ROLE {{{role}}} SUPERUSER": f"ALTER ROLE {{{role}}} NOSUPERUSER" for role in ROLES},
+    "ALTER ROLE {o} REPLICATION": "ALTER ROLE {o} NOREPLICATION",
+    "ALTER ROLE {o} BYPASSRLS": "ALTER ROLE {o} NOBYPASSRLS",
+}
+# By a superuser's grant; from 16 on only its grantor, or a superuser, may revoke it.
+ONLY_BEFORE_16 = {
+    "GRANT {o} TO x_stranger": ("role {o}", "members"),
+    "GRANT pg_read_all_data TO {o}": ("role {o}", "member of"),
+    "REVOKE {o} FROM " + ADMIN: ("role {o}", "membership of the admin"),
+}
+
+
+def _of_each_role() -> Iterator[tuple[str, tuple[str, str]]]:
+    for role in ROLES:
+        changes = {**ATTRIBUTES, f"ALTER ROLE {{role}} {'' if role in WITHOUT_LOGIN else 'NO'}LOGIN": "LOGIN"}
+        for template, attribute in changes.items():
+            change = template.replace("{role}", f"{{{role}}}")
+            if change not in BEYOND_THE_ADMIN and change not in ONLY_BEFORE_16:
+                yield change, (f"role {{{role}}}", attribute)
+
+
+# The object and attribute that must be named.
 DRIFT = {
-    "ALTER ROLE {l} NOLOGIN": ("role {l}", "LOGIN"),
-    "ALTER ROLE {l} NOINHERIT": ("role {l}", "INHERIT"),
-    "ALTER ROLE {l} CREATEDB": ("role {l}", "CREATEDB"),
-    "ALTER ROLE {l} CREATEROLE": ("role {l}", "CREATEROLE"),
-    "ALTER ROLE {l} REPLICATION": ("role {l}", "REPLICATION"),
-    "ALTER ROLE {l} BYPASSRLS": ("role {l}", "BYPASSRLS"),
-    "ALTER ROLE {l} CONNECTION LIMIT 99": ("role {l}", "CONNECTION LIMIT"),
-    "ALTER ROLE {l} VALID UNTIL '2001-01-01'": ("role {l}", "VALID UNTIL"),
-    "ALTER ROLE {l} SET work_mem = '1GB'": ("role {l}", "settings"),
-    "ALTER ROLE {l} IN DATABASE {d} SET work_mem = '1GB'": ("role {l}", "settings"),
+    **dict(_of_each_role()),
     "ALTER ROLE {l} RESET role": ("role {l}", "settings"),
-    "GRANT pg_read_all_data TO {l}": ("role {l}", "member of"),
-    "GRANT {l} TO x_stranger": ("role {l}", "members"),
     "REVOKE {o} FROM {l}": ("role {l}", "membership of {o}"),
     "GRANT {o} TO {l} WITH ADMIN OPTION": ("role {o}", "members"),
     "DROP OWNED BY {l}; DROP ROLE {l}": ("role {l}", "existence"),
-    "ALTER ROLE {o} LOGIN": ("role {o}", "LOGIN"),
-    "ALTER ROLE {o} NOINHERIT": ("role {o}", "INHERIT"),
-    "ALTER ROLE {o} CREATEDB CREATEROLE": ("role {o}", "CREATEDB"),
-    "ALTER ROLE {o} CONNECTION LIMIT 0": ("role {o}", "CONNECTION LIMIT"),
-    "ALTER ROLE {o} VALID UNTIL '2001-01-01'": ("role {o}", "VALID UNTIL"),
-    "ALTER ROLE {o} SET search_path = x": ("role {o}", "settings"),
-    "ALTER ROLE {b} NOLOGIN": ("role {b}", "LOGIN"),
-    "ALTER ROLE {b} CONNECTION LIMIT 50": ("role {b}", "CONNECTION LIMIT"),
-    "ALTER ROLE {b} BYPASSRLS": ("role {b}", "BYPASSRLS"),
-    "GRANT pg_read_all_data TO {b}": ("role {b}", "member of"),
     "DROP OWNED BY {b}": ("database {d}", "privileges"),
     "ALTER ROLE {r} RESET statement_timeout": ("role {r}", "settings"),
     "ALTER ROLE {r} SET default_transaction_read_only = off": ("role {r}", "settings"),
@@ -66,29 +85,16 @@ DRIFT = {
     "GRANT CREATE ON DATABASE {d} TO {o} WITH GRANT OPTION": ("database {d}", "privileges"),
     "REVOKE CONNECT ON DATABASE {d} FROM {o}": ("database {d}", "privileges"),
 }
-# By a superuser's grant; from 16 on only its grantor, or a superuser, may revoke it.
-ONLY_BEFORE_16 = {
-    "GRANT {o} TO x_stranger": ("role {o}", "members"),
-    "GRANT pg_monitor TO {o}": ("role {o}", "member of"),
-    "REVOKE {o} FROM " + ADMIN: ("role {o}", "membership of the admin"),
-}
-BEYOND_THE_ADMIN = {
-    "ALTER ROLE {r} SUPERUSER": "ALTER ROLE {r} NOSUPERUSER",
-    "ALTER ROLE {l} SUPERUSER": "ALTER ROLE {l} NOSUPERUSER",
-    "ALTER ROLE {o} SUPERUSER": "ALTER ROLE {o} NOSUPERUSER",
-    "ALTER ROLE {o} REPLICATION": "ALTER ROLE {o} NOREPLICATION",
-    "ALTER ROLE {o} BYPASSRLS": "ALTER ROLE {o} NOBYPASSRLS",
-}
 
 
 def fill(text: str, tenant: TenantDatabase) -> str:
     return text.format(
         o=tenant.owner_role,
         l=tenant.login_role,
+        i=tenant.idle_login_role,
         d=tenant.database,
         b=tenant.backup_role,
         r=tenant.read_only_role,
-        f=tenant.restricted_role,
     )
 
 
@@ -97,14 +103,22 @@ async def make(server: PostgresServer, tenant: TenantDatabase) -> None:
     await server.ensure_database(tenant)
 
 
+async def make_idle(server: PostgresServer, tenant: TenantDatabase) -> None:
+    """The other login role, as a rotation leaves it; one that a repair had to drop is made by the next."""
+    if tenant.idle_login_role not in (await server.inventory()).roles:
+        await server.open_login(tenant, PASSWORD)
+        await server.ensure_roles(tenant, PASSWORD)
+
+
 @pytest.fixture(scope="module")
 async def standing(postgres: PostgresProcess) -> TenantDatabase:
-    """One tenant for all kinds of drift: each test must leave it as it found it."""
+    """One tenant for all kinds of drift, after a rotation; each test must leave it as it found it."""
     server = PostgresServer(address_of(postgres), OPERATOR)
-    tenant = replace(new_tenant(), idle_login_role=None)
+    tenant = new_tenant()
     with postgres.superuser() as sql:
         sql.execute("DROP ROLE IF EXISTS x_stranger; CREATE ROLE x_stranger")
     await make(server, tenant)
+    await make_idle(server, tenant)
     await server.close()
     return tenant
 
@@ -130,6 +144,7 @@ async def test_drift_is_named_and_undone(
             standing.owner_role,
             standing.login_role,
         )
+    await make_idle(server, standing)
 
 
 @pytest.mark.parametrize("change", [*BEYOND_THE_ADMIN, *ONLY_BEFORE_16])
@@ -153,13 +168,37 @@ async def test_a_superuser_as_admin_undoes_everything(
     address = replace(address_of(postgres), username="postgres", password=postgres.superuser_password)
     server = PostgresServer(address, OPERATOR)
     await make(server, tenant)
-    for role in (tenant.owner_role, tenant.login_role):
-        sql.execute(f"ALTER ROLE {role} SUPERUSER REPLICATION BYPASSRLS; GRANT pg_monitor TO {role}".encode())
-    assert len(differences(await server.inventory(), tenant)) == 8
+    await make_idle(server, tenant)
+    for role in ROLES:
+        change = f"ALTER ROLE {{{role}}} SUPERUSER REPLICATION BYPASSRLS; GRANT pg_monitor TO {{{role}}}"
+        sql.execute(fill(change, tenant).encode())
+    assert len(differences(await server.inventory(), tenant)) == 4 * len(ROLES)
     await make(server, tenant)
     assert differences(await server.inventory(), tenant) == ()
     await server.drop(tenant)
     await server.close()
+
+
+async def test_every_attribute_of_the_role_of_a_full_database_is_named_and_undone(
+    server: PostgresServer, tenant: TenantDatabase, sql: Sql
+) -> None:
+    """What only a superuser can undo aside, as with the owner."""
+    await make(server, tenant)
+    await server.restrict(tenant, PASSWORD)
+    full = replace(tenant, restricted=True)
+    role = full.restricted_role
+    sql.execute("DROP ROLE IF EXISTS x_stranger; CREATE ROLE x_stranger")
+    changes = {**ATTRIBUTES, "ALTER ROLE {role} LOGIN": "LOGIN"}
+    for change in changes:
+        sql.execute(change.format(role=role, d=full.database).encode())
+    found = differences(await server.inventory(), full)
+    assert {d.attribute for d in found if d.object == f"role {role}"} == {*changes.values()}
+    with pytest.raises(PostgresPrivilegeMissing, match="superuser"):
+        await make(server, full)
+    sql.execute(f"ALTER ROLE {role} NOREPLICATION NOBYPASSRLS".encode())
+    sql.execute(f"REVOKE pg_read_all_data FROM {role}; REVOKE {role} FROM x_stranger".encode())
+    await make(server, full)
+    assert [str(d) for d in differences(await server.inventory(), full)] == []
 
 
 async def test_a_password_changed_by_hand_is_found_by_logging_in(
@@ -171,6 +210,21 @@ async def test_a_password_changed_by_hand_is_found_by_logging_in(
         await server.check_login(tenant, PASSWORD)
     await server.set_password(tenant, PASSWORD)
     await server.check_login(tenant, PASSWORD)
+
+
+@pytest.mark.parametrize("role", ["l", "b", "r"])
+async def test_a_password_changed_by_hand_cannot_be_seen_and_is_set_anew(
+    server: PostgresServer, postgres: PostgresProcess, tenant: TenantDatabase, sql: Sql, role: str
+) -> None:
+    name = fill(f"{{{role}}}", tenant)
+    await make(server, tenant)
+    await server.set_password(tenant, PASSWORD, name)
+    sql.execute(f"ALTER ROLE {name} PASSWORD 'stolen'".encode())
+    assert differences(await server.inventory(), tenant) == ()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        log_in(postgres, tenant, role=name)
+    await server.set_password(tenant, PASSWORD, name)
+    log_in(postgres, tenant, role=name).close()
 
 
 async def test_a_changed_limit_is_a_difference(
