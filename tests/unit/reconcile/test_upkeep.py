@@ -15,6 +15,7 @@ from odoo_tenancy.api.policy import Store
 from odoo_tenancy.cluster.status import merged
 from odoo_tenancy.reconcile import backup_health, follow_store, upkeep_due, upkeep_turns, upkeep_work
 from odoo_tenancy.reconcile.backup_memory import Backups, Policies, PolicyState
+from odoo_tenancy.reconcile.backup_policy import PolicyReconciler
 from odoo_tenancy.reconcile.memory import Reservation, TenantRecord
 from odoo_tenancy.reconcile.report import Report
 from odoo_tenancy.reconcile.upkeep import UpkeepReconciler
@@ -234,6 +235,33 @@ def test_a_policy_asks_once_for_each_repository_and_says_how_it_stands():
     upkeep.maintained(TENANT, NOW)
     upkeep.looked.clear()  # as each Job's end does
     assert said(state, upkeep, record()).findings[upkeep_turns.CONDITION].reason == "UpToDate"
+
+
+def test_who_has_no_place_has_no_repository_to_care_for() -> None:
+    report = said(policy(99 * DAY, **MONDAYS), Upkeep(), record(admitted=False))
+    assert report.asked == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("lacking", [{"claim": ""}, {"admitted": False}], ids=["claim", "place"])
+async def test_of_who_has_not_begun_no_backup_is_made(lacking: dict[str, Any]) -> None:
+    made: list[Manifest] = []
+
+    async def create(body: Manifest) -> Manifest:
+        made.append(body)
+        return merged(
+            body, {"metadata": {"uid": "1", "resourceVersion": "1", "creationTimestamp": text(NOW)}}
+        )
+
+    state, report = policy(99 * DAY, jitter="0s"), Report()
+    report.good("ScheduleReady", "Valid", "")
+    for who, names in ((record(**lacking), []), (record(), ["acme"])):
+        world = SimpleNamespace(
+            backups=Backups(), cluster=SimpleNamespace(create=create), now=lambda: NOW,
+            tenants=SimpleNamespace(of_policy=lambda *_, who=who: (who,)),
+            options=SimpleNamespace(serves=lambda _: True),
+        )  # fmt: skip
+        await PolicyReconciler(cast(Any, world))._make_due(state, report)
+        assert [body["spec"]["tenantRef"]["name"] for body in made] == names
 
 
 def test_locks_that_would_run_out_between_two_maintenances_are_told():
