@@ -80,8 +80,9 @@ async def policy(cluster: Cluster, store: Kubectl) -> AsyncIterator[ObjectRef]:
     yield ref
     await cluster.delete(ref)  # first: it would make its backups' objects anew
     await cluster.delete(secret)
-    for live in await cluster.list(API_VERSION, "TenantBackup", NAMESPACE):
-        await cluster.delete(ObjectRef.of(live))
+    for kind in ("TenantBackup", "TenantRestore"):
+        for live in await cluster.list(API_VERSION, kind, NAMESPACE):
+            await cluster.delete(ObjectRef.of(live))
 
 
 def _spec() -> Manifest:
@@ -324,7 +325,8 @@ async def in_mid_dump(cluster: Cluster, backup: str, after: PodProcesses | None 
     found = await until("its pod is there", its_pod, 180)
 
     async def dumps() -> bool:
-        if "pg_dump" not in found.running().values():
+        running = set(found.running().values())
+        if not {"restic", "pg_dump"} <= running:  # without restic it only tells its version
             return False
         found.hold()
         return True
