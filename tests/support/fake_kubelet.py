@@ -50,6 +50,7 @@ _AT_ONCE = 32
 _LOOK_AGAIN = 0.2
 _HEARTBEAT = 5.0
 _MERGE_PATCH = "application/merge-patch+json"
+_MOMENTS = frozenset({"startedAt", "finishedAt", "startTime", "lastTransitionTime", "lastUpdateTime"})
 
 
 @dataclass(frozen=True)
@@ -501,19 +502,13 @@ def _differs(live: Manifest, wanted: Manifest) -> bool:
 
 
 def _timeless(value: Any) -> Any:
-    moments = (
-        "startedAt",
-        "finishedAt",
-        "startTime",
-        "lastTransitionTime",
-        "lastUpdateTime",
-        "observedGeneration_",
-    )
-    if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if k not in moments and v not in (None, "")}
+    """Without moments, and without what says nothing, such as the empty ``lastState`` that the API server adds."""
     if isinstance(value, list):
         return [_timeless(item) for item in value]
-    return None if value == {} else value
+    if not isinstance(value, dict):
+        return value
+    said = {key: item for key, item in value.items() if key not in _MOMENTS and item not in (None, "", {})}
+    return {key: _timeless(item) for key, item in said.items()}
 
 
 def _asked_for(pod: Manifest) -> str:

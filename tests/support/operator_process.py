@@ -75,7 +75,6 @@ class OperatorProcess:
             "LEASE_NAME": f"lease-{directory.name}",
             "HTTP_HOST": "127.0.0.1",
             "HTTP_PORT": "0",
-            "LEASE_RETRY_PERIOD": "0.2",
             # Each process has a Lease of its own, and a busy machine must not end it: what a Lease is for, and what
             # its loss does, is tested elsewhere.
             "LEASE_DURATION": "120",
