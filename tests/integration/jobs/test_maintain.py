@@ -53,7 +53,12 @@ async def test_whole_backups_stay_or_go(sets: Sets) -> None:
 
 async def test_what_the_store_holds_stays_whatever_the_operator_said_before(sets: Sets) -> None:
     """Its object is lost with a cluster; or it was held after the Job was made, which may wait long for a node."""
-    for name, age in (("newest", HOUR), ("lost", 402 * DAY), ("held-since", 403 * DAY), ("unknown", 401 * DAY)):
+    for name, age in (
+        ("newest", HOUR),
+        ("lost", 402 * DAY),
+        ("held-since", 403 * DAY),
+        ("unknown", 401 * DAY),
+    ):
         await sets.make(name, age)
     holds = Holds(sets.storage.bucket, "eu", sets.claim)
     for name in ("lost", "held-since"):
