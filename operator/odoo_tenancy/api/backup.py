@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
 from odoo_tenancy.api.meta import ApiModel, ApiObject, Column, Definition, Status
 from odoo_tenancy.api.rules import Rule, Schema
 from odoo_tenancy.api.shared import LocalRef
 from odoo_tenancy.api.types import Amount, Line, Message
+
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""By which PostgreSQL's clock, of which a recovery point is, may be ahead of ours. What is further ahead counts nowhere, as
+it would be the newest until then."""
 
 
 class TenantBackupSpec(ApiModel):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+from odoo_tenancy.api.backup import CLOCKS_DIFFER
 from odoo_tenancy.api.maintain_work import KeepRules
 
 
@@ -64,15 +65,20 @@ def staying(sets: Collection[StoredSet], rules: KeepRules, now: datetime) -> fro
     """The names of those that stay.
 
     Those that count are judged among themselves, and so are the others (not verified, damaged, unknown to the operator):
-    whoever can write to the store can't push a good one out with many of his own. The newest that counts stays always.
+    whoever can write to the store can't push a good one out with many of his own. Nor does one that a wrong clock dated to
+    a time to come: until then it would be the newest. The newest that counts stays always.
     """
-    counting = [each for each in sets if each.counts]
-    others = [each for each in sets if not each.counts and not each.empty]
+    counting = [each for each in sets if _counts(each, now)]
+    others = [each for each in sets if not _counts(each, now) and not each.empty]
     found = {each.name for each in sets if each.hold}
     found |= _by_rules(counting, rules, now) | _by_rules(others, rules, now)
     if counting:
         found.add(max(counting, key=_moment).name)
     return frozenset(found)
+
+
+def _counts(each: StoredSet, now: datetime) -> bool:
+    return each.counts and each.recovery_point <= now + CLOCKS_DIFFER
 
 
 def _by_rules(sets: Iterable[StoredSet], rules: KeepRules, now: datetime) -> set[str]:

@@ -57,7 +57,8 @@ async def read_sets(
 
     Args:
         forgotten: names of backups that went on purpose, with the SHA-256 of their manifests.
-        held: names of backups that are to stay, as the store has it: it counts where there is no TenantBackup to say it.
+        held: names of backups that are to stay, as the store has it: where there is no TenantBackup to say it, or it said
+            so after this Job was made.
     """
     there, found, changed, seen = {each.id for each in snapshots}, [], [], set()
     async for each in bucket.objects(work.manifests):
@@ -71,8 +72,8 @@ async def read_sets(
         if stored is None:
             changed.append(name)
         else:
-            kept = known.hold if known is not None else name in held
-            found.append(_set(name, document, stored, known, there, hold=kept))
+            hold = name in held or (known is not None and known.hold)
+            found.append(_set(name, document, stored, known, there, hold=hold))
     hidden = [
         name
         for name, known in work.backups.items()

@@ -49,9 +49,10 @@ def _tell_of(world: World, tenant: OdooTenant, state: PolicyState, report: Repor
     elif point is None:
         _tell_of_none(tenant, state, last, now, rpo, report)
     elif now - point > rpo:
+        rare = _too_rare(tenant, state, now, rpo)
         message = (
             f"The newest recovery point that was verified is of {_text(point)}, older than objectives.rpo ({_span(rpo)}) "
-            f"allows.{trouble} See kubectl get otb."
+            f"allows.{trouble} See kubectl get otb.{f' And {rare}.' if rare else ''}"
         )
         report.found(CONDITION, "False", "RecoveryPointTooOld", message)
     elif rotten := digest.rotten:
@@ -71,14 +72,21 @@ def _tell_of(world: World, tenant: OdooTenant, state: PolicyState, report: Repor
         report.good(
             CONDITION, "LastBackupFailed", f"The recovery point of {_text(point)} still holds.{trouble}"
         )
-    elif (gap := _gap(state.plan, tenant.status.claim, now.date())) > rpo and not state.policy.spec.suspend:
-        message = (
-            f"The recovery point of {_text(point)} holds, but the schedule of BackupPolicy {state.policy.metadata.name} "
-            f"leaves up to {_span(gap)} between two backups, and objectives.rpo is {_span(rpo)}: make it more frequent"
-        )
-        report.good(CONDITION, "ScheduleTooRare", message)
+    elif rare := _too_rare(tenant, state, now, rpo):
+        report.good(CONDITION, "ScheduleTooRare", f"The recovery point of {_text(point)} holds, but {rare}")
     else:
         report.good(CONDITION, "Verified", f"The recovery point of {_text(point)} was verified")
+
+
+def _too_rare(tenant: OdooTenant, state: PolicyState, now: datetime, rpo: timedelta) -> str:
+    """Why the schedule can't keep the promise; empty where it can, and where nobody expects it to."""
+    gap = _gap(state.plan, tenant.status.claim, now.date())
+    if gap <= rpo or state.policy.spec.suspend:
+        return ""
+    return (
+        f"the schedule of BackupPolicy {state.policy.metadata.name} leaves up to {_span(gap)} between two backups, and "
+        f"objectives.rpo is {_span(rpo)}: make it more frequent"
+    )
 
 
 def _tell_of_ahead(ahead: BackupRecord, report: Report) -> None:
@@ -121,6 +129,10 @@ def _tell_of_none(
     elif now - max(begun) > rpo:
         message = f"There is no backup, and objectives.rpo is {_span(rpo)}: see kubectl get otb, and BackupPolicy {name}"
         report.found(CONDITION, "False", "RecoveryPointTooOld", message)
+    elif rare := _too_rare(tenant, state, now, rpo):
+        # Before the first one: whoever writes the two down hears at once that they don't go together.
+        message = f"The first backup by BackupPolicy {name} is to come, but {rare}"
+        report.found(CONDITION, "Unknown", "ScheduleTooRare", message)
     else:
         report.found(
             CONDITION, "Unknown", "NoBackupYet", f"The first backup by BackupPolicy {name} is to come"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sys import intern
 from typing import Any, Protocol
 
+from odoo_tenancy.api.backup import CLOCKS_DIFFER
 from odoo_tenancy.api.errors import OperatorError
 from odoo_tenancy.api.meta import GROUP, Key, Manifest
 from odoo_tenancy.api.policy import BackupPolicy, BackupPolicySpec
@@ -24,8 +25,6 @@ SCHEDULED_FOR = f"{GROUP}/scheduled-for"
 
 _STARTED = frozenset({"Running", "Verifying"})
 _FINISHED = frozenset({"Completed", "Failed"})
-_AHEAD = timedelta(minutes=5)
-"""By which PostgreSQL's clock may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class BackupRecord:
 
     def is_ahead(self, now: datetime) -> bool:
         """Its recovery point is yet to come: some clock is wrong, or somebody wrote it who would have it young for ever."""
-        return self.recovery_point is not None and self.recovery_point > now + _AHEAD
+        return self.recovery_point is not None and self.recovery_point > now + CLOCKS_DIFFER
 
     def counts(self, now: datetime) -> bool:
         """It is recoverable, and it can be told how old it is."""

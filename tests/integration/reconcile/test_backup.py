@@ -45,7 +45,8 @@ def test_a_backup_is_completed_when_it_was_read_back(
     claim = backups.tenant()
     attach(stage, claim, secrets.token_bytes(3000))
     said = condition(backups.tenants.live("acme"), "BackupHealthy")
-    assert (said["status"], said["reason"]) == ("Unknown", "NoBackupYet")
+    assert (said["status"], said["reason"]) == ("Unknown", "ScheduleTooRare")
+    backups.tenants.until_event("acme", "ScheduleTooRare", "make it more frequent")
     backups.create("first")
     live = backups.until_phase("first", "Completed", "Failed")
     status = live["status"]

@@ -27,6 +27,18 @@ def test_many_that_nobody_verified_push_no_good_one_out():
     assert {"a", "b"} <= kept
 
 
+@pytest.mark.parametrize("rules", [{"last": 1}, {"within_seconds": 60}, {"yearly": 1}])
+def test_a_good_one_of_a_time_to_come_pushes_no_other_out(rules):
+    """PostgreSQL's clock was a year ahead for once: the backup that BackupHealthy counts on stays all the same."""
+    sets = [stored("ahead", -365 * 24), stored("newest", 2), stored("older", 3)]
+    assert staying(sets, KeepRules(**rules), NOW) == {"ahead", "newest"}
+
+
+def test_clocks_that_differ_a_little_change_nothing():
+    sets = [stored("newest", -1 / 60), stored("older", 3)]
+    assert staying(sets, KeepRules(last=1), NOW) == {"newest"}
+
+
 def test_the_newest_that_counts_stays_without_any_rule():
     assert staying([stored("a", 5000), stored("b", 5001)], KeepRules(within_seconds=60), NOW) == {"a"}
 

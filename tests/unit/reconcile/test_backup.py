@@ -396,6 +396,8 @@ BROKEN = PolicyState(policy().policy, problem=Waiting("SecretMissing", "Secret s
         (policy(), [good("a", HOUR), good("b", -HOUR)], ("True", "Verified")),
         (policy(), [], ("False", "RecoveryPointTooOld")),
         (policy(HOUR), [], ("Unknown", "NoBackupYet")),
+        (policy(HOUR, schedule="@daily"), [], ("Unknown", "ScheduleTooRare")),
+        (policy(HOUR, schedule="@daily", suspend=True), [], ("Unknown", "NoBackupYet")),
         (BROKEN, [], ("False", "PolicyNotReady")),
         (BROKEN, [good("a", HOUR)], ("True", "Verified")),
         (policy(schedule="@daily"), [good("a", HOUR)], ("True", "ScheduleTooRare")),
@@ -406,6 +408,13 @@ BROKEN = PolicyState(policy().policy, problem=Waiting("SecretMissing", "Secret s
 def test_the_promise_holds_while_a_verified_recovery_point_is_young_enough(state, live, expected):
     found = told(state, *live)
     assert (found.status, found.reason) == expected
+
+
+@pytest.mark.parametrize(("schedule", "is_said"), [("@daily", True), ("0 */2 * * *", False)])
+def test_where_a_point_is_too_old_by_the_schedule_alone_that_is_said(schedule: str, is_said: bool) -> None:
+    found = told(policy(schedule=schedule), good("a", 5 * HOUR))
+    assert found.reason == "RecoveryPointTooOld"
+    assert ("make it more frequent" in found.message) == is_said
 
 
 def test_a_tenant_without_a_policy_is_told_so():
