@@ -325,8 +325,7 @@ async def in_mid_dump(cluster: Cluster, backup: str, after: PodProcesses | None 
     found = await until("its pod is there", its_pod, 180)
 
     async def dumps() -> bool:
-        running = set(found.running().values())
-        if not {"restic", "pg_dump"} <= running:  # without restic it only tells its version
+        if not found.dumps():
             return False
         found.hold()
         return True

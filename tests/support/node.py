@@ -67,6 +67,13 @@ class PodProcesses:
         names = {int(each): _program(each) for each in ids}
         return {pid: name for pid, name in names.items() if name not in _NOT_OF_CONTAINERS}
 
+    def dumps(self) -> bool:
+        """Whether restic reads from a pg_dump; before that, one of our own tells its version."""
+        running = self.running()
+        return any(
+            name == "pg_dump" and running.get(_parent(pid)) == "restic" for pid, name in running.items()
+        )
+
     def hold(self) -> None:
         """Until they go on: the kernel answers in their stead, they never do."""
         self._signal(signal.SIGSTOP)
@@ -90,3 +97,11 @@ def _program(pid: str) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def _parent(pid: int) -> int:
+    """1 where it has ended: nobody's."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 1
