@@ -140,7 +140,15 @@ def _cgroups() -> Iterator[Path]:
     for root in (Path(fields[1]) for fields in mounts if fields[2] in ("cgroup", "cgroup2")):
         for parent, folders, _ in os.walk(root):
             folders[:] = [name for name in folders if not _OF_SYSTEMD.search(name)]
-            yield from (Path(parent) / name for name in folders)
+            yield from (Path(parent) / name for name in folders if not _anothers(Path(parent) / name, root))
+
+
+def _anothers(cgroup: Path, root: Path) -> bool:
+    """Somebody lives in it, in a group of groups: who keeps that one (CI's agent, say) makes and removes them at any time.
+    A node's own is told by the group that all of its are in, right below the root."""
+    with contextlib.suppress(OSError):  # it has gone meanwhile
+        return cgroup.parent != root and bool((cgroup / "cgroup.procs").read_text())
+    return True
 
 
 def _rules(command: tuple[str, ...]) -> set[str] | None:

@@ -104,14 +104,23 @@ def test_only_processes_that_nobody_answers_for_are_left(proc: Path) -> None:
 
 def test_the_machines_own_cgroups_and_mounts_do_not_count(proc: Path, tmp_path: Path) -> None:
     root = tmp_path / "cgroup"
-    for path in ("system.slice/ssh.service", "user.slice/user-0.slice/session-1.scope", "ours/kubepods/pod1"):
+    for path in ("system.slice/ssh.service", "user.slice/user-0.slice/session-1.scope"):
         (root / path).mkdir(parents=True)
-    (proc / "self" / "mounts").write_text(f"cgroup2 {root} cgroup2 rw 0 0\nproc /proc proc rw 0 0\n")
-    assert {str(path.relative_to(root)) for path in machine._cgroups()} == {
-        "ours",
-        "ours/kubepods",
-        "ours/kubepods/pod1",
+    inside = {
+        "kubepods": "7\n",
+        "kubepods/pod1": "",
+        "kubepods/pod2": "8\n",
+        "agent": "",
+        "agent/step1": "9\n",
     }
+    for path, processes in inside.items():
+        (root / path).mkdir()
+        (root / path / "cgroup.procs").write_text(processes)
+    (proc / "self" / "mounts").write_text(f"cgroup2 {root} cgroup2 rw 0 0\nproc /proc proc rw 0 0\n")
+    found = {str(path.relative_to(root)) for path in machine._cgroups()}
+    assert found == {"kubepods", "kubepods/pod1", "agent"}, (
+        "whoever is in a group of an agent's is the agent's"
+    )
     points = ("/run/user/0", "/snap/core/1", "/run/credentials/x.service", "/var/lib/a\\040b", "/run/users")
     (proc / "self" / "mountinfo").write_text("".join(f"1 2 0:3 / {point} rw - tmpfs\n" for point in points))
     assert list(machine._mounts()) == ["/var/lib/a b", "/run/users"]
