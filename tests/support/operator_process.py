@@ -85,6 +85,9 @@ class OperatorProcess:
             "BACKOFF_CAP": "2",
             **settings,
         }
+        assert DIED + len(deaths) <= 256, (
+            f"an exit status is a byte: it can't tell {len(deaths)} deaths apart"
+        )
         self._deaths = tuple(deaths)
         self.start()
 
